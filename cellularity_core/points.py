@@ -212,7 +212,9 @@ def _m2c(text: str, name: str) -> Iterator[Marked]:
         yield column, row, cells[2]
 
 
-_TAG: Final = re.compile(r"""<(/?)([\w:.-]+)((?:[^<>"']|"[^"]*"|'[^']*'){0,4000})>""")
+_TAG: Final = re.compile(
+    r"""<(/?)([\w:.-]{1,64}+)((?:[^<>"']++|"[^"]{0,4000}+"|'[^']{0,4000}+'){0,64}+)>"""
+)
 _ATTRIBUTE: Final = re.compile(r"""([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 
@@ -354,7 +356,8 @@ def _centres(geometry: Mapping[str, Any], name: str) -> list[tuple[float, float]
         case "Polygon":
             return [_centroid(_sequence(coordinates)[0], name)]
         case "MultiPolygon":
-            return [_centroid(_sequence(part)[0], name) for part in _sequence(coordinates)]
+            rings = [_sequence(part)[0] for part in _sequence(coordinates)]
+            return [_centroid(max(rings, key=len), name)]
         case _:
             return []
 
