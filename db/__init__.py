@@ -1,0 +1,1 @@
+"""Records: who scored which patch, when, and having seen what."""

@@ -1,0 +1,175 @@
+"""Where the records live, and connections to them."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from db.errors import RecordError
+
+VARIABLE: Final = "CELLULARITY_DB"
+"""Environment variable with the database's URL, or the path of an SQLite file."""
+
+BUSY_MS: Final = 5000
+"""How long a connection waits for another one's write to end."""
+
+
+def default_path() -> Path:
+    """SQLite file in the user's own data folder, the same from whatever folder one starts."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "cellularity" / "cellularity.db"
+
+
+def database_url(given: str | None = None) -> URL:
+    """URL of the records: `given`, else ``CELLULARITY_DB``, else the user's own file.
+
+    Raises
+    ------
+    RecordError
+        If what is given is no database URL.
+    """
+    text = given or os.environ.get(VARIABLE) or str(default_path())
+    if "://" not in text:
+        return URL.create("sqlite", database=str(Path(text).expanduser().resolve()))
+    try:
+        return make_url(text)
+    except ArgumentError as error:
+        raise RecordError(
+            f"{VARIABLE} does not hold a database URL. Give one such as "
+            "sqlite:////folder/cellularity.db or postgresql+psycopg://user@host/name."
+        ) from error
+
+
+def place(url: URL) -> str:
+    """Where the records are, in words fit for a screen (no password)."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or "memory"
+    return url.render_as_string(hide_password=True)
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    """Settings every SQLite connection needs; they do not live in the file."""
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+    # The driver would begin a transaction at the first INSERT only, so that a
+    # savepoint before it commits by itself; `_begin` begins it instead.
+    connection.isolation_level = None
+
+
+def _begin(connection: Connection) -> None:
+    """Begin at once as a writer: one that turns writer later is refused, not made to wait."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def connect(url: URL) -> Engine:
+    """Engine on `url`; makes the folder of an SQLite file, not its tables.
+
+    Raises
+    ------
+    RecordError
+        If the folder cannot be made or the database's driver is missing.
+    """
+    is_sqlite = url.get_backend_name() == "sqlite"
+    try:
+        if is_sqlite and url.database and url.database != ":memory:":
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url)
+    except OSError as error:
+        raise RecordError(
+            f"No folder can be made for the records at {place(url)} ({error.strerror}). "
+            f"Set {VARIABLE} to a file you may write."
+        ) from error
+    except (ImportError, NoSuchModuleError) as error:
+        raise RecordError(
+            f"The driver of {url.drivername} is not installed ({error}). Install it, "
+            f"or set {VARIABLE} to the path of an SQLite file."
+        ) from error
+    if is_sqlite:
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def migrations(connection: Connection) -> Config:
+    """Alembic's settings for the migrations of this package, on `connection`."""
+    config = Config()
+    config.set_main_option("script_location", "db:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def migrating(engine: Engine) -> Iterator[Config]:
+    """Alembic's settings inside one transaction: a migration happens whole or not.
+
+    Raises
+    ------
+    RecordError
+        If the database cannot be reached or changed.
+    """
+    try:
+        with engine.begin() as connection:
+            yield migrations(connection)
+    except SQLAlchemyError as error:
+        detail = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise RecordError(
+            f"The records at {place(engine.url)} cannot be opened or upgraded ({detail}). "
+            f"Check that the file or server can be written, or set {VARIABLE} to another."
+        ) from error
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the tables to `revision`; nothing happens where they are there already."""
+    with migrating(engine) as config:
+        command.upgrade(config, revision)
+
+
+def downgrade(engine: Engine, revision: str = "base") -> None:
+    """Take the tables back to `revision`. Records they no longer have room for are lost."""
+    with migrating(engine) as config:
+        command.downgrade(config, revision)
+
+
+def open_records(given: str | None = None) -> Engine:
+    """Engine on records whose tables are up to date."""
+    engine = connect(database_url(given))
+    upgrade(engine)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """A session that commits at the end, or rolls back on an error.
+
+    Raises
+    ------
+    RecordError
+        If the database refuses or cannot be reached.
+    """
+    try:
+        with Session(engine) as session, session.begin():
+            yield session
+    except SQLAlchemyError as error:
+        detail = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise RecordError(
+            f"The records at {place(engine.url)} did not take this ({detail}). "
+            "Nothing was kept; try again, or look whether the disk is full or read-only."
+        ) from error
