@@ -1,0 +1,268 @@
+"""Data sets as lists of samples, and splits that keep a patient on one side.
+
+A data set is named ``KIND:FOLDER`` on the command line, for example
+``brca-m2c:data/brca_m2c``; `load` reads any of them.
+"""
+
+import csv
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from cellularity_core.conventions import DEFAULT_MPP
+from cellularity_core.errors import DataError
+from cellularity_core.points import NucleiPoints, read_points
+
+log = logging.getLogger(__name__)
+
+Field = Literal["benign", "malignant"]
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image and what is known of it.
+
+    Attributes
+    ----------
+    image : Path
+    name : str
+        Unique within its data set.
+    patient : str
+        Who it is from; splits never part a patient.
+    site : str
+        Where it was stained and scanned; folds spread each site evenly.
+    points : NucleiPoints or None
+        Nuclei with classes, in pixels.
+    field : {"benign", "malignant"} or None
+        Diagnosis of the whole image. A benign field has no malignant nucleus.
+    scores : tuple of float
+        Cellularity by each pathologist, 0 to 1; empty where none scored it.
+    part : {"train", "validation", "test"} or None
+        The published split, where there is one.
+    mpp : float
+        um per pixel.
+    """
+
+    image: Path
+    name: str
+    patient: str
+    site: str
+    points: NucleiPoints | None = None
+    field: Field | None = None
+    scores: tuple[float, ...] = ()
+    part: Part | None = None
+    mpp: float = DEFAULT_MPP
+
+
+def load(spec: str) -> list[Sample]:
+    """Samples of the data set named ``KIND:FOLDER``.
+
+    Raises
+    ------
+    DataError
+        If the kind is unknown or the folder does not hold that data set.
+    """
+    kind, _, folder = spec.partition(":")
+    if kind not in LOADERS or not folder:
+        raise DataError(
+            f"'{spec}' does not name a data set; write KIND:FOLDER with one of the kinds "
+            f"{', '.join(LOADERS)}, for example brca-m2c:data/brca_m2c."
+        )
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"There is no folder '{folder}'; give the folder that holds {kind}.")
+    samples = LOADERS[kind](root)
+    if not samples:
+        raise DataError(f"The folder '{folder}' holds no image of {kind}; check its layout.")
+    return samples
+
+
+def brca_m2c(root: Path) -> list[Sample]:
+    """BRCA-M2C: patches with points for stromal, lymphocyte and tumour nuclei.
+
+    The published validation list shares two patients with the training list;
+    their patches count as training here, so that no patient is on both sides.
+    """
+    listed = {part: _lines(root / f"{part}.txt") for part in ("train", "val")}
+    in_training = {_tcga_case(name) for name in listed["train"]}
+    samples = []
+    for part, names in listed.items():
+        for file in names:
+            name, case = Path(file).stem, _tcga_case(file)
+            validation = part == "val" and case not in in_training
+            samples.append(
+                Sample(
+                    image=root / "images" / file,
+                    name=name,
+                    patient=case,
+                    site=case[5:7],
+                    points=read_points(root / "labels" / f"{name}_gt_class_coords.txt"),
+                    part="validation" if validation else "train",
+                )
+            )
+    return sorted(samples, key=lambda s: s.name)
+
+
+def ucsb(root: Path) -> list[Sample]:
+    """UCSB breast fields: micro-array fields that are benign or malignant as a whole."""
+    samples = []
+    for row in _rows(root / "labels.csv", ("image", "label", "slide_id")):
+        label = row["label"]
+        if label != "benign" and label != "malignant":
+            raise DataError(
+                f"labels.csv calls {row['image']} '{label}'; write benign or malignant."
+            )
+        field: Field = "benign" if label == "benign" else "malignant"
+        samples.append(
+            Sample(
+                image=root / "images" / row["image"],
+                name=Path(row["image"]).stem,
+                patient=row["slide_id"],
+                site="ucsb",
+                field=field,
+            )
+        )
+    return sorted(samples, key=lambda s: s.name)
+
+
+def breastpathq(root: Path) -> list[Sample]:
+    """BreastPathQ as its users have it on disk: scored patches and nuclei patches.
+
+    Reads ``train_labels.csv``, ``val_labels.csv``, ``test_labels.csv`` (those that
+    are there), the optional ``patient_ids.csv`` and the annotated patches of
+    ``cells``. Where no patient is given the slide stands for the patient.
+    """
+    patients: dict[str, str] = {}
+    if (root / "patient_ids.csv").exists():
+        for row in _rows(root / "patient_ids.csv", ("slide", "patient_id")):
+            patients[row["slide"]] = row["patient_id"]
+    parts: tuple[tuple[str, str, Part], ...] = (
+        ("train_labels.csv", "train", "train"),
+        ("val_labels.csv", "validation", "validation"),
+        ("test_labels.csv", "test_patches", "test"),
+    )
+    samples = []
+    for labels, folder, part in parts:
+        if not (root / labels).exists():
+            continue
+        for number, row in enumerate(_rows(root / labels, ("slide", "rid")), start=2):
+            image = root / folder / f"{row['slide']}_{row['rid']}.tif"
+            if not image.exists():
+                log.warning("%s names %s, which is not there", labels, image.name)
+                continue
+            slide = row["slide"]
+            samples.append(
+                Sample(
+                    image=image,
+                    name=image.stem,
+                    patient=patients.get(slide, slide),
+                    site="breastpathq",
+                    scores=_label_scores(row, f"{labels}, line {number}"),
+                    part=part,
+                )
+            )
+    for key in sorted((root / "cells").glob("*_key.xml")):
+        image = key.with_name(key.name.replace("_key.xml", "_crop.tif"))
+        if not image.exists():
+            log.warning("cells/%s has no image %s", key.name, image.name)
+            continue
+        slide = key.name.split("_")[0]
+        samples.append(
+            Sample(
+                image=image,
+                name=image.stem,
+                patient=patients.get(slide, slide),
+                site="breastpathq",
+                points=read_points(key),
+                part="train",
+            )
+        )
+    return samples
+
+
+LOADERS: Final[dict[str, Callable[[Path], list[Sample]]]] = {
+    "brca-m2c": brca_m2c,
+    "ucsb": ucsb,
+    "breastpathq": breastpathq,
+}
+
+
+def patient_folds(samples: Sequence[Sample], k: int, seed: int = 0) -> np.ndarray:
+    """Fold of each sample: patients dealt over `k` folds, site by site.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    k : int
+        Number of folds, at least 2.
+    seed : int
+        Of the shuffle within each site.
+
+    Returns
+    -------
+    ndarray of int, shape (len(samples),)
+        0 to k - 1; all samples of a patient share one.
+    """
+    rng = np.random.default_rng(seed)
+    fold: dict[str, int] = {}
+    turn = 0
+    for site in sorted({s.site for s in samples}):
+        patients = sorted({s.patient for s in samples if s.site == site} - fold.keys())
+        rng.shuffle(patients)
+        for patient in patients:
+            fold[patient] = turn % k
+            turn += 1
+    return np.array([fold[s.patient] for s in samples])
+
+
+SCORE_COLUMNS: Final = ("y", "p", "p1", "p2", "score", "cellularity")
+
+
+def _label_scores(row: dict[str, str], where: str) -> tuple[float, ...]:
+    given = [row[c] for c in SCORE_COLUMNS if row.get(c, "") != ""]
+    if not given:
+        raise DataError(
+            f"{where} has no score; looked for the columns {', '.join(SCORE_COLUMNS)} and found "
+            f"{', '.join(row)}."
+        )
+    try:
+        scores = tuple(float(text) for text in given)
+    except ValueError:
+        raise DataError(
+            f"{where} has the score {given}; a score is a number from 0 to 1."
+        ) from None
+    if not all(0 <= score <= 1 for score in scores):
+        raise DataError(f"{where} has the score {given}; a score lies between 0 and 1.")
+    return scores
+
+
+def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [
+                {(k or "").strip().lower(): (v or "").strip() for k, v in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except FileNotFoundError:
+        raise DataError(f"There is no {path.name} in '{path.parent}'; check the folder.") from None
+    missing = [c for c in columns if rows and c not in rows[0]]
+    if missing:
+        raise DataError(
+            f"{path.name} lacks the column {', '.join(missing)}; it has {', '.join(rows[0])}."
+        )
+    return rows
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        raise DataError(f"There is no {path.name} in '{path.parent}'; check the folder.")
+    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+
+
+def _tcga_case(name: str) -> str:
+    return name[:12]

@@ -1,0 +1,31 @@
+"""Errors a user can act on.
+
+    CellularityError
+    ├── PatchError            an image that cannot be scored
+    │   └── PixelSizeError    its um/px is missing or not believable
+    ├── DataError             a data set, annotation or label file
+    └── ModelError            a model set or a weight file
+
+Each message says what was given, what was expected and what to do. Pages and
+the command line catch ``CellularityError`` only and show its text.
+"""
+
+
+class CellularityError(Exception):
+    """Base of every error whose text is written for the user."""
+
+
+class PatchError(CellularityError):
+    """An image cannot be used as a patch."""
+
+
+class PixelSizeError(PatchError):
+    """The pixel size of an image is missing or cannot be believed."""
+
+
+class DataError(CellularityError):
+    """A data set, annotation or label file cannot be used."""
+
+
+class ModelError(CellularityError):
+    """A model set or one of its files cannot be used."""
