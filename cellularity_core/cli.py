@@ -1,0 +1,386 @@
+"""The `cellularity` command.
+
+Exit codes: 0 done, 1 something failed (other files were scored), 2 wrong usage,
+130 interrupted. Results go to files or standard output, messages to standard
+error. What is heavy is imported when a command runs, and torch by no command
+that only scores on a CPU.
+"""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cellularity_core import __version__
+from cellularity_core.conventions import DEFAULT_MPP, METHODS, MPP_RANGE
+from cellularity_core.errors import CellularityError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from cellularity_core.outputs import Targets
+    from cellularity_core.patch import Patch
+    from cellularity_core.results import PatchResult, Score
+    from cellularity_core.scorer import Scorer
+
+DEBUG = "CELLULARITY_DEBUG"
+"""Environment variable that shows the traceback of an unexpected error."""
+
+WITHOUT_TRAINING = ("score", "bench")
+"""Commands that never load the training package."""
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Against(StrEnum):
+    """What `bench` compares with."""
+
+    NAIVE = "naive"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _build(arguments)(args=arguments, prog_name="cellularity")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except CellularityError as error:
+        _complain(str(error))
+    except OSError as error:
+        if os.environ.get(DEBUG):
+            raise
+        _complain(f"{error.strerror or error}: {error.filename or 'a file'}")
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        _complain(
+            f"Something unexpected happened ({type(error).__name__}: {error}). "
+            f"Run again with {DEBUG}=1 for the details, and report them."
+        )
+    return 1
+
+
+def _build(arguments: Sequence[str]) -> typer.Typer:
+    """The application; with the training commands where they may be called for."""
+    app = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Residual breast tumour cellularity of H&E patches. Research use only.",
+    )
+    app.callback()(_options)
+    app.command()(score)
+    app.command()(bench)
+    if not arguments or arguments[0] not in WITHOUT_TRAINING:
+        from cellularity_core.training.commands import add_commands
+
+        add_commands(app)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cellularity {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def score(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE|FOLDER|ZIP|MANIFEST.csv...", help="What to score.", show_default=False
+        ),
+    ],
+    json: Annotated[Path | None, typer.Option(help="Everything but maps, as JSON.")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Scores and the 81 features, a row a patch.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Scores, a row a patch.")] = None,
+    nuclei: Annotated[
+        Path | None, typer.Option(help="Nuclei as CSV, in pixels of the image as given.")
+    ] = None,
+    geojson: Annotated[
+        Path | None, typer.Option(help="Folder for nuclei as GeoJSON, a file a patch.")
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Folder for class masks drawn over each patch.")
+    ] = None,
+    models: Annotated[str, typer.Option(metavar="NAME,...", help="Methods to run.")] = ",".join(
+        METHODS
+    ),
+    model_set: Annotated[str, typer.Option(help="Trained models to use.")] = "starter",
+    mpp: Annotated[
+        float | None,
+        typer.Option(
+            help="Pixel size in um/px of every image; by default the file's own, "
+            f"or {DEFAULT_MPP} where it has none.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where networks run.")] = Device.AUTO,
+    tta: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Views of a patch to average; by default the model set's.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Score patches; a file of `-` is standard output, none at all prints a table."""
+    methods = _methods(models)
+    if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
+        raise typer.BadParameter(
+            f"{mpp} um/px is not a pixel size of a microscope; expected {MPP_RANGE[0]} to "
+            f"{MPP_RANGE[1]}, 0.5 being usual at 20x.",
+            param_hint="--mpp",
+        )
+    targets = _targets(
+        json=json, parquet=parquet, csv=csv, nuclei=nuclei, geojson=geojson, overlay=overlay
+    )
+    if not any(path.exists() for path in inputs):
+        raise typer.BadParameter(
+            f"there is no {inputs[0]}; give files or folders that exist.",
+            param_hint="IMAGE|FOLDER|ZIP|MANIFEST.csv",
+        )
+    scorer = _open_scorer(model_set, device, methods, tta)
+    raise typer.Exit(_score(scorer, inputs, mpp, targets, methods))
+
+
+def bench(
+    against: Annotated[
+        Against | None, typer.Option(help="Also run this pipeline on the same patches.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Figures as JSON; `-` is standard output.")
+    ] = None,
+    model_set: Annotated[str, typer.Option(help="Trained models to use.")] = "starter",
+) -> None:
+    """Measure speed and memory on this machine, each ratio within one run."""
+    from cellularity_core import bench as measure
+
+    _known_set(model_set)
+    measure.run(model_set=model_set, naive=against is Against.NAIVE, json_path=json)
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    """Methods named in a list with commas, in the order of `METHODS`."""
+    asked = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in asked if name not in METHODS]
+    if unknown or not asked:
+        raise typer.BadParameter(
+            f"got {text!r}; expected names among {', '.join(METHODS)}, with commas between.",
+            param_hint="--models",
+        )
+    return tuple(name for name in METHODS if name in asked)
+
+
+def _targets(**paths: Path | None) -> "Targets":
+    """What to write, checked before any work is done."""
+    from cellularity_core.outputs import STDOUT, Targets
+
+    targets = Targets(**paths)
+    files = targets.files()
+    for name, path in files.items():
+        if list(files.values()).count(path) > 1:
+            raise typer.BadParameter(
+                f"{path} is named for more than one output; give each its own.",
+                param_hint=f"--{name}",
+            )
+        if path != STDOUT and (path.is_dir() or not path.parent.is_dir()):
+            raise typer.BadParameter(
+                f"{path} cannot be written: it is a folder, or lies in one that does not exist.",
+                param_hint=f"--{name}",
+            )
+    for name, path in targets.folders().items():
+        if path.exists() and not path.is_dir():
+            raise typer.BadParameter(
+                f"{path} is a file; a folder is needed.", param_hint=f"--{name}"
+            )
+    return targets
+
+
+def _known_set(name: str) -> None:
+    from cellularity_core.model_store import available
+
+    if name not in available():
+        raise typer.BadParameter(
+            f"there is no model set {name!r}; there is {', '.join(available()) or 'none'}.",
+            param_hint="--model-set",
+        )
+
+
+def _open_scorer(
+    model_set: str, device: Device, methods: tuple[str, ...], views: int | None
+) -> "Scorer":
+    _known_set(model_set)
+    from cellularity_core.scorer import Scorer
+
+    return Scorer.open(model_set, device=device.value, methods=methods, views=views)
+
+
+def _score(
+    scorer: "Scorer",
+    inputs: Sequence[Path],
+    mpp: float | None,
+    targets: "Targets",
+    methods: tuple[str, ...],
+) -> int:
+    """Score and write; returns the exit code."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from cellularity_core.outputs import Writer
+
+    errors: list[tuple[str, str]] = []
+    waiting: deque[npt.NDArray[np.uint8] | None] = deque()
+    rows: list[tuple[str, ...]] = []
+    show = not targets.files() and not targets.folders()
+    draw = targets.overlay is not None
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.completed} patches scored, {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with progress, Writer(targets, methods) as writer:
+        task = progress.add_task("score", total=None, rate="")
+        patches = _read(inputs, mpp, errors, waiting, keep=draw)
+        count = 0
+        for count, result in enumerate(scorer.score(patches, maps=draw), 1):
+            writer.add(result, waiting.popleft())
+            if show:
+                rows.append(_table_row(result, methods))
+            elapsed = progress.tasks[0].elapsed or 0.0
+            progress.update(
+                task, completed=count, rate=f"{count / elapsed:.1f} a second" if elapsed else ""
+            )
+        if count == 0 and not errors:
+            raise typer.BadParameter(
+                "no image was found in what was given; PNG, JPEG, TIFF and ZIP files are read.",
+                param_hint="IMAGE|FOLDER|ZIP|MANIFEST.csv",
+            )
+        model_set = scorer.model_set
+        writer.finish(
+            errors,
+            model_set=model_set.name,
+            model_sha256=model_set.sha256,
+            scale=model_set.scale,
+        )
+    if rows:
+        _print_table(rows, methods, model_set.name, model_set.scale)
+    return 1 if errors else 0
+
+
+def _read(
+    inputs: Sequence[Path],
+    mpp: float | None,
+    errors: list[tuple[str, str]],
+    waiting: "deque[npt.NDArray[np.uint8] | None]",
+    keep: bool,
+) -> Iterator["Patch"]:
+    """Patches as they are read; files that cannot be read go to `errors`.
+
+    Pixels of patches on their way through the scorer wait in `waiting`, None
+    where nothing is drawn on them.
+    """
+    from cellularity_core.patch import Rejected, collect
+
+    absent = [path for path in inputs if not path.exists()]
+    missing = (Rejected(str(path), "There is no such file; check the path.") for path in absent)
+    for item in chain(missing, collect([path for path in inputs if path not in absent], mpp)):
+        if isinstance(item, Rejected):
+            errors.append((item.name, item.reason))
+            _complain(f"{item.name}: {item.reason}")
+        else:
+            waiting.append(item.pixels if keep else None)
+            yield item
+
+
+def _table_row(result: "PatchResult", methods: Sequence[str]) -> tuple[str, ...]:
+    counts = result.nuclei.counts()
+    return (
+        _printable(result.image),
+        *(_percent(result.scores[method]) for method in methods),
+        *(str(count) for count in counts.values()),
+        ", ".join(result.quality.flags) or "-",
+        "yes" if result.quality.reliable else "NO",
+    )
+
+
+def _percent(score: "Score") -> str:
+    if score.value is None or score.low is None or score.high is None:
+        return "-"
+    return f"{score.value:.0%} ({score.low:.0%}-{score.high:.0%})"
+
+
+def _print_table(
+    rows: Sequence[tuple[str, ...]], methods: Sequence[str], model_set: str, scale: str
+) -> None:
+    """Scores in per cent for a person to read."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from cellularity_core.conventions import CLASSES, INTERVAL
+
+    table = Table(
+        caption=f"Cellularity with its {INTERVAL:.0%} interval and nuclei found, by model set "
+        f"{model_set}. Scale: {scale}. Research use only.",
+    )
+    table.add_column("image", overflow="fold")
+    kinds: dict[str, Any] = {"justify": "right", "no_wrap": True}
+    for name in (*methods, *CLASSES):
+        table.add_column(name, **kinds)
+    table.add_column("flags")
+    table.add_column("reliable")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _printable(text: str) -> str:
+    """`text` without what a terminal would act on."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"cellularity: {_printable(message)}", err=True)
