@@ -111,19 +111,35 @@ def test_many_doubtful_pixels_are_settled_on_the_whole_map() -> None:
     assert assert_equals_reference(lattice) >= 64
 
 
-def test_both_ways_of_settling_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut-outs give bit for bit what the whole map gives, at the border too."""
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_settling_is_scipys_to_the_last_bit(kind: type) -> None:
+    """Pixel by pixel from cut-outs, or all from the whole map: the same numbers."""
     rng = np.random.default_rng(9)
-    image = ndimage.gaussian_filter(rng.random((120, 90)), 1.5)
-    row, column = np.array([0, 0, 119, 119, 60, 3]), np.array([0, 89, 0, 89, 45, 70])
-    level = np.array([0, 1, 2, 3, 2, 1])
-    in_parts, part_peaks = module._settle(image, level, row, column)
-    repeat = 50  # so many that filtering the whole map is less work
-    whole, whole_peaks = module._settle(
-        image, np.tile(level, repeat), np.tile(row, repeat), np.tile(column, repeat)
-    )
-    np.testing.assert_array_equal(in_parts, whole[:6])
-    np.testing.assert_array_equal(part_peaks, whole_peaks[:6])
+    image = ndimage.gaussian_filter(rng.random((300, 260)), 1.5).astype(kind)
+    cube = np.stack([-ndimage.gaussian_laplace(image, kind(s)) * kind(s) ** 2 for s in SIGMAS])
+    is_maximum = cube == ndimage.maximum_filter(cube, size=3, mode="nearest")
+    in_plane = cube == ndimage.maximum_filter(cube, size=(1, 3, 3), mode="nearest")
+    edge = [np.ravel_multi_index((k, r, c), cube.shape) for k, r, c in [(0, 0, 0), (3, 299, 259)]]
+    some = rng.choice(np.flatnonzero(in_plane), 40, replace=False)
+    every = np.flatnonzero(in_plane)
+    for flat in (np.concatenate([edge, some]), every):
+        response, peak = module._settle(image, *np.unravel_index(flat, cube.shape))
+        np.testing.assert_array_equal(response, cube.ravel()[flat])
+        np.testing.assert_array_equal(peak, is_maximum.ravel()[flat])
+        assert 0 < peak.sum() < len(peak)
+
+
+def test_a_response_next_to_a_threshold_is_settled() -> None:
+    """Steps of 1e-9 around 0.5, finer than single precision tells apart."""
+    row, column = np.mgrid[-20:21, -20:21]
+    image = np.exp(-(row**2 + column**2) / 18.0)
+    strongest = -9 * ndimage.gaussian_laplace(image, 3.0)[20, 20]
+    counts = []
+    for step in range(-20, 21):
+        scaled = image * ((0.5 + step * 1e-9) / strongest)
+        counts.append(len(find_blobs(scaled).above(0.5)))
+        assert counts[-1] == len(reference(scaled, 0.5))
+    assert set(counts) == {0, 1}
 
 
 def test_scale_space_is_scipys() -> None:
