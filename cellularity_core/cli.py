@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DEBUG = "CELLULARITY_DEBUG"
 """Environment variable that shows the traceback of an unexpected error."""
 
-WITHOUT_TRAINING = ("score", "bench")
+WITHOUT_TRAINING = ("score", "bench", "--version")
 """Commands that never load the training package."""
 
 
