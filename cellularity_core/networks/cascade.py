@@ -1,0 +1,65 @@
+"""Cascade "SR": a segmentation, then a regressor on its maps (METHODS 3)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cellularity_core.networks.encoders import create_classifier
+from cellularity_core.networks.segmentation import Segmentation
+
+
+class MaskRegressor(nn.Module):
+    """Activation maps to one cellularity.
+
+    Parameters
+    ----------
+    encoder : str
+        Any timm network.
+    channels : {3, 4}
+        4 with Background; 3 without, as an ImageNet start needs (section 4.3).
+    """
+
+    def __init__(self, encoder: str, channels: int = 4, init: str = "random") -> None:
+        super().__init__()
+        self.channels = channels
+        self.network = create_classifier(encoder, outputs=1, init=init, in_channels=channels)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Cellularity (B,) in [0, 1] for maps (B, 4, H, W) in [0, 1]."""
+        out: torch.Tensor = self.network(maps[:, : self.channels] * 2 - 1)
+        return out.squeeze(1).sigmoid()
+
+
+class Cascade(nn.Module):
+    """Segmentation and regressor as one network, so that both can be tuned together.
+
+    Parameters
+    ----------
+    segmentation, regressor : mapping
+        Arguments of `Segmentation` and `MaskRegressor`.
+    pool : int
+        Maps are averaged over ``pool x pool`` pixels before the regressor sees them.
+    """
+
+    def __init__(
+        self,
+        segmentation: Mapping[str, Any],
+        regressor: Mapping[str, Any],
+        pool: int = 1,
+        init: str = "random",
+    ) -> None:
+        super().__init__()
+        self.segmentation = Segmentation(**segmentation, init=init)
+        self.regressor = MaskRegressor(**regressor, init=init)
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cellularity (B,) and logits (B, 4, H, W) for images (B, 3, H, W) in [-1, 1]."""
+        logits = self.segmentation(x)
+        maps = logits.sigmoid()
+        if self.pool > 1:
+            maps = F.avg_pool2d(maps, self.pool)
+        return self.regressor(maps), logits

