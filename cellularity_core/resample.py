@@ -1,0 +1,41 @@
+"""Images and maps at another pixel size."""
+
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T", bound=np.generic)
+
+
+def resample(image: npt.NDArray[T], factor: float) -> npt.NDArray[T]:
+    """Resize by a factor: area average when shrinking, bilinear when growing.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C)
+    factor : float
+        Output side over input side.
+
+    Returns
+    -------
+    ndarray
+        Of at least 1 x 1; ``x_out = (x_in + 0.5) * factor - 0.5``.
+    """
+    height = max(1, round(image.shape[0] * factor))
+    width = max(1, round(image.shape[1] * factor))
+    return resize(image, (height, width))
+
+
+def resize(image: npt.NDArray[T], shape: tuple[int, int]) -> npt.NDArray[T]:
+    """Resize to a height and width: area average when shrinking, bilinear when growing."""
+    if image.shape[:2] == shape:
+        return image
+    shrinking = shape[0] < image.shape[0]
+    return np.asarray(
+        cv2.resize(
+            image, shape[::-1], interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+        ),
+        dtype=image.dtype,
+    )

@@ -1,0 +1,1 @@
+"""Training of every method: augmentation, losses, loop, recipes and commands."""
