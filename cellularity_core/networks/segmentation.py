@@ -166,8 +166,9 @@ class Segmentation(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of shape (B, 4, H, W) for images (B, 3, H, W) in [-1, 1]; sides in 32s."""
         logits = self.head(self.decoder(self.encoder(x)))
-        if logits.shape[-2:] != x.shape[-2:]:
+        up = x.shape[-1] // logits.shape[-1]
+        if up > 1:
             logits = F.interpolate(
-                logits, size=x.shape[-2:], mode="bilinear", align_corners=False
+                logits, scale_factor=float(up), mode="bilinear", align_corners=False
             )
         return logits

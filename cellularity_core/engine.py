@@ -1,0 +1,116 @@
+"""Running a set's networks: OpenVINO on CPU, PyTorch on CUDA.
+
+Both read the same ``.safetensors`` file. On CPU the ``.onnx`` file beside it holds
+the graph only and points into it, so that scoring starts without PyTorch.
+"""
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cellularity_core.errors import ModelError
+
+Tiles = npt.NDArray[np.uint8]
+"""Shape (B, H, W, 3), RGB at the set's pixel size, sides in multiples of 32."""
+
+DEVICES: Final = ("auto", "cpu", "cuda")
+
+
+class Network(ABC):
+    """A network from tiles to what it says of them."""
+
+    @abstractmethod
+    def __call__(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
+        """Outputs of the graph: scores (B,), maps (B, 4, H, W), or both in that order."""
+
+
+class CompiledNetwork(Network):
+    """A graph compiled by OpenVINO for this CPU; safe to call from several threads.
+
+    Parameters
+    ----------
+    graph : Path
+        ONNX file, its weights in the safetensors file beside it.
+    threads : int
+        Calls that may run at once, one core each.
+    """
+
+    def __init__(self, graph: Path, threads: int) -> None:
+        import openvino
+
+        core = openvino.Core()
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        try:
+            self._compiled = core.compile_model(core.read_model(graph), "CPU", options)
+        except RuntimeError as error:
+            raise ModelError(
+                f"The network '{graph.name}' cannot be loaded ({str(error).splitlines()[-1]}); "
+                "restore the model set from the repository."
+            ) from error
+        self._local = threading.local()
+
+    def __call__(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._compiled.create_infer_request()
+        found = request.infer({0: tiles})
+        return tuple(np.array(found[k]) for k in range(len(self._compiled.outputs)))
+
+
+class TorchNetwork(Network):
+    """The same network in PyTorch, for CUDA and as the reference in tests.
+
+    Parameters
+    ----------
+    description : mapping
+        What `networks.create` builds it from.
+    weights : Path
+        safetensors file.
+    device : str
+    """
+
+    def __init__(self, description: dict[str, Any], weights: Path, device: str) -> None:
+        from cellularity_core.training.packaging import load_network
+
+        self._network = load_network(description, weights).to(device).eval()
+        self._device = device
+        self._lock = threading.Lock()
+
+    def __call__(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
+        import torch
+
+        with self._lock, torch.inference_mode():
+            found = self._network(torch.from_numpy(tiles).to(self._device))
+        outputs = found if isinstance(found, tuple) else (found,)
+        return tuple(value.float().cpu().numpy() for value in outputs)
+
+
+def resolve_device(device: str) -> str:
+    """``auto``, ``cpu`` or ``cuda`` to where networks run; ``auto`` asks PyTorch only
+    where an NVIDIA driver is present.
+
+    Raises
+    ------
+    ModelError
+        If the device is unknown, or CUDA is asked for and cannot be used.
+    """
+    if device not in DEVICES:
+        raise ModelError(f"There is no device '{device}'; choose one of {', '.join(DEVICES)}.")
+    if device == "cpu" or (device == "auto" and not os.path.exists("/proc/driver/nvidia")):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise ModelError("No CUDA device can be used here; choose --device cpu.")
+    return "cpu"

@@ -1,0 +1,162 @@
+"""Model sets on disk: a folder with a manifest, weights and cards.
+
+``manifest.json`` names every file with its SHA-256; a file that differs is
+refused. Nothing here unpickles or executes what it reads.
+"""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cellularity_core.conventions import METHODS
+from cellularity_core.errors import ModelError
+
+MANIFEST: Final = "manifest.json"
+DEFAULT_SET: Final = "starter"
+
+
+def default_root() -> Path:
+    """Folder of the model sets: ``CELLULARITY_MODELS``, or ``models`` beside the package."""
+    given = os.environ.get("CELLULARITY_MODELS")
+    return Path(given) if given else Path(__file__).resolve().parent.parent / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSet:
+    """One set of trained models.
+
+    Attributes
+    ----------
+    name : str
+    folder : Path
+    manifest : mapping
+        What ``manifest.json`` says.
+    sha256 : str
+        Over the manifest's files, their checksums and the settings of scoring: it
+        changes whenever a score could.
+    """
+
+    name: str
+    folder: Path
+    manifest: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def scale(self) -> str:
+        """Whose scale the scores are on, e.g. "weak TC"."""
+        return str(self.manifest["scale"])
+
+    @property
+    def mpp(self) -> float:
+        """um/px at which the networks look."""
+        return float(self.manifest["mpp"])
+
+    @property
+    def views(self) -> int:
+        """Test-time views of the default configuration."""
+        return int(self.manifest["views"])
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that the set holds, in the order of `METHODS`."""
+        return tuple(m for m in METHODS if m in self.manifest["methods"])
+
+    def figures(self, method: str) -> Mapping[str, Any]:
+        """Measured on validation patients: what the card prints."""
+        figures: Mapping[str, Any] = self.manifest["methods"][method].get("figures", {})
+        return figures
+
+    def half_width(self, method: str) -> float:
+        """Half of the 90 % interval of a score, in units of cellularity."""
+        return float(self.manifest["methods"][method]["half_width"])
+
+    def file(self, name: str) -> Path:
+        """Path of one of the set's files, its checksum verified once per process.
+
+        Raises
+        ------
+        ModelError
+            If the file is not in the manifest, missing or altered.
+        """
+        files = self.manifest["files"]
+        if name not in files:
+            raise ModelError(f"The model set '{self.name}' has no file '{name}' in its manifest.")
+        path = self.folder / name
+        try:
+            status = path.stat()
+        except OSError:
+            raise ModelError(
+                f"The file '{name}' of the model set '{self.name}' is missing; "
+                "restore the folder from the repository."
+            ) from None
+        found = file_sha256(path, status.st_size, status.st_mtime_ns)
+        if found != files[name]:
+            raise ModelError(
+                f"The file '{name}' of the model set '{self.name}' has the checksum "
+                f"{found[:12]}, the manifest says {files[name][:12]}; it was altered or "
+                "damaged, so restore the folder from the repository."
+            )
+        return path
+
+    def card(self) -> str:
+        """The set's card, as Markdown; empty where it has none."""
+        path = self.folder / "README.md"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def available(root: Path | None = None) -> list[str]:
+    """Names of the model sets in a folder, sorted."""
+    folder = root or default_root()
+    return sorted(p.parent.name for p in folder.glob(f"*/{MANIFEST}"))
+
+
+def open_set(name: str = DEFAULT_SET, root: Path | None = None) -> ModelSet:
+    """Read the manifest of a model set.
+
+    Raises
+    ------
+    ModelError
+        If there is no such set, or its manifest cannot be used.
+    """
+    folder = (root or default_root()) / name
+    path = folder / MANIFEST
+    names = available(root)
+    if name not in names:
+        listed = f"there are {', '.join(names)}" if names else "there is none"
+        raise ModelError(f"There is no model set '{name}' in '{folder.parent}'; {listed}.")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        files = manifest["files"]
+        for key in ("scale", "mpp", "views", "methods", "networks", "nuclei"):
+            manifest[key]  # noqa: B018
+        if not all(isinstance(v, str) for v in files.values()):
+            raise TypeError("files")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"The manifest of the model set '{name}' cannot be used ({error!r}); "
+            "restore the folder from the repository."
+        ) from error
+    return ModelSet(name, folder, manifest, set_sha256(manifest))
+
+
+def set_sha256(manifest: Mapping[str, Any]) -> str:
+    """Checksum of everything in a manifest that a score depends on."""
+    decisive = {
+        key: manifest[key] for key in ("files", "mpp", "views", "networks", "nuclei", "scale")
+    }
+    decisive["half_widths"] = {
+        name: method["half_width"] for name, method in manifest["methods"].items()
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=256)
+def file_sha256(path: Path, size: int, modified_ns: int) -> str:
+    """SHA-256 of a file's bytes; size and time are part of the cache's key."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

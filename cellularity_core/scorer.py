@@ -1,0 +1,322 @@
+"""The one public way in: patches to scores, maps, nuclei and reasons.
+
+The page, the command line and every pipeline call `Scorer.open(...).score(patches)`;
+there is no second path. Importing this module loads no training library.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cellularity_core import quality, tiling
+from cellularity_core.boosting import BoostedTrees
+from cellularity_core.conventions import FEATURE_MPP, METHODS
+from cellularity_core.engine import CompiledNetwork, Network, TorchNetwork, resolve_device
+from cellularity_core.errors import ModelError
+from cellularity_core.features import features
+from cellularity_core.masks import tissue_mask
+from cellularity_core.model_store import DEFAULT_SET, ModelSet, open_set
+from cellularity_core.nuclei import detect_nuclei, rescaled
+from cellularity_core.patch import Patch
+from cellularity_core.resample import resample, resize
+from cellularity_core.results import Nuclei, PatchResult, Quality, Score
+from cellularity_core.threads import usable_cores
+
+Maps = npt.NDArray[np.float32]
+
+NETWORK_OF: Final = {
+    "gbt": "segmentation",
+    "cascade": "cascade",
+    "direct-r": "direct-r",
+    "direct-c": "direct-c",
+}
+"""Network that each method looks through."""
+
+VIEWS: Final = ((), (2,), (1,), (1, 2))
+"""Test-time views: the axes of tiles (B, H, W, 3) that are flipped."""
+
+SAME_MPP: Final = 0.02
+"""Relative difference of pixel size below which a patch is not resampled."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A patch on its way through the networks."""
+
+    patch: Patch
+    quality: Quality
+    pixels: npt.NDArray[np.uint8]
+    tiles: list[tiling.Tile]
+    started: float
+    outputs: dict[str, list[list[Future[tuple[Maps, ...]]]]] = field(default_factory=dict)
+    """By network, view and tile."""
+
+
+class Scorer:
+    """Scores patches with the methods of one model set.
+
+    Open it once and keep it: it holds the networks. It may be called from several
+    threads.
+    """
+
+    def __init__(
+        self,
+        model_set: ModelSet,
+        *,
+        device: str = "auto",
+        methods: Sequence[str] = METHODS,
+        views: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        unknown = [m for m in methods if m not in model_set.methods]
+        if unknown or not methods:
+            raise ModelError(
+                f"The model set '{model_set.name}' has no method '{', '.join(unknown)}'; choose "
+                f"from {', '.join(model_set.methods)}."
+            )
+        self.model_set = model_set
+        self.methods = tuple(m for m in METHODS if m in methods)
+        self.views = model_set.views if views is None else views
+        if not 1 <= self.views <= len(VIEWS):
+            raise ModelError(
+                f"{self.views} test-time views were asked for; choose 1 to {len(VIEWS)}."
+            )
+        self.device = resolve_device(device)
+        self._threads = threads or usable_cores()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="network")
+        # LightGBM takes as long to import as the networks to compile.
+        with ThreadPoolExecutor(len(self.methods) + 1) as loading:
+            trees = loading.submit(BoostedTrees.load, model_set.file("gbt.txt"))
+            networks = {
+                NETWORK_OF[m]: loading.submit(self._network, NETWORK_OF[m])
+                for m in dict.fromkeys(("gbt", *self.methods))
+            }
+            self._networks: dict[str, Network] = {k: f.result() for k, f in networks.items()}
+            self._trees = trees.result()
+
+    @classmethod
+    def open(
+        cls,
+        model_set: str = DEFAULT_SET,
+        *,
+        device: str = "auto",
+        methods: Sequence[str] = METHODS,
+        views: int | None = None,
+        threads: int | None = None,
+        root: Path | None = None,
+    ) -> "Scorer":
+        """Load a model set.
+
+        Parameters
+        ----------
+        model_set : str
+            Name of a folder under `root`.
+        device : {"auto", "cpu", "cuda"}
+        methods : sequence of str
+            Which of `METHODS` to score with; "gbt" is always looked through, since
+            nuclei, features and reasons rest on it.
+        views : int, optional
+            Test-time views, 1 to 4; the set's own by default.
+        threads : int, optional
+            Cores to use; all by default.
+        root : Path, optional
+            Folder of the model sets.
+
+        Raises
+        ------
+        ModelError
+            If the set, a method, the device or a file cannot be used.
+        """
+        return cls(
+            open_set(model_set, root),
+            device=device,
+            methods=methods,
+            views=views,
+            threads=threads,
+        )
+
+    def score(self, patches: Iterable[Patch], maps: bool = True) -> Iterator[PatchResult]:
+        """Score patches, in order, a few at a time.
+
+        Parameters
+        ----------
+        patches : iterable of Patch
+            Read lazily; only the ones being worked on are held.
+        maps : bool
+            Whether results carry `activations` and `feature_maps`.
+
+        Yields
+        ------
+        PatchResult
+        """
+        waiting: deque[_Job] = deque()
+        for patch in patches:
+            waiting.append(self._submit(patch))
+            if len(waiting) > self._threads:
+                yield self._finish(waiting.popleft(), maps)
+        while waiting:
+            yield self._finish(waiting.popleft(), maps)
+
+    def gain(self) -> Mapping[str, float]:
+        """Total gain of each of the 81 features in the boosted trees (Fig. 10)."""
+        return self._trees.gain()
+
+    def _network(self, name: str) -> Network:
+        described = dict(self.model_set.manifest["networks"][name])
+        weights = self.model_set.file(f"{name}.safetensors")
+        if self.device == "cuda":
+            return TorchNetwork(described, weights, self.device)
+        return CompiledNetwork(self.model_set.file(f"{name}.onnx"), self._threads)
+
+    def _submit(self, patch: Patch) -> _Job:
+        started = time.perf_counter()
+        factor = patch.mpp / self.model_set.mpp
+        pixels = patch.pixels if abs(factor - 1) < SAME_MPP else resample(patch.pixels, factor)
+        job = _Job(
+            patch, quality.assess(patch), pixels, tiling.plan(*pixels.shape[:2]), started
+        )
+        tiles = [tiling.cut(pixels, tile)[None] for tile in job.tiles]
+        for name, network in self._networks.items():
+            job.outputs[name] = [
+                [self._pool.submit(_run, network, tile, axes) for tile in tiles]
+                for axes in VIEWS[: self.views]
+            ]
+        return job
+
+    def _finish(self, job: _Job, keep_maps: bool) -> PatchResult:
+        patch = job.patch
+        views = {name: self._maps(job, name) for name in ("segmentation", "cascade")}
+        seconds = {"networks": time.perf_counter() - job.started}
+        began = time.perf_counter()
+        at_feature_size = [self._feature_map(m) for m in views["segmentation"]]
+        table = np.stack([features(m) for m in at_feature_size])
+        seconds["features"] = time.perf_counter() - began
+
+        began = time.perf_counter()
+        shares, base = self._trees.contributions(table)
+        raw: dict[str, float] = {"gbt": float(self._trees.predict(table).mean())}
+        seconds["trees"] = time.perf_counter() - began
+
+        began = time.perf_counter()
+        shape = patch.pixels.shape[:2]
+        mean_map = np.mean(views["segmentation"], axis=0)
+        found = self._nuclei(mean_map, shape)
+        seconds["nuclei"] = time.perf_counter() - began
+
+        weights = _tissue_weights(job)
+        for method in self.methods:
+            if method != "gbt":
+                raw[method] = self._tile_score(job, NETWORK_OF[method], weights)
+        blank = "no-tissue" in job.quality.flags
+        scores = {
+            m: Score(None, None, None) if blank else self._score(m, raw[m]) for m in self.methods
+        }
+        activations: dict[str, npt.NDArray[np.float16]] = {}
+        feature_maps: dict[str, Maps] = {}
+        if keep_maps:
+            for method in ("gbt", "cascade"):
+                if method in self.methods:
+                    mean = np.mean(views[NETWORK_OF[method]], axis=0)
+                    activations[method] = _resized(mean, shape).astype(np.float16)
+                    feature_maps[method] = self._feature_map(mean)
+        seconds["total"] = time.perf_counter() - job.started
+        return PatchResult(
+            image=patch.name,
+            width=shape[1],
+            height=shape[0],
+            mpp=patch.mpp,
+            sha256=patch.sha256,
+            scores=scores,
+            nuclei=_none_found() if blank else found,
+            features=table.mean(axis=0),
+            contributions=shares.mean(axis=0),
+            base_value=base,
+            quality=job.quality,
+            model_set=self.model_set.name,
+            model_sha256=self.model_set.sha256,
+            scale=self.model_set.scale,
+            seconds=seconds,
+            activations=activations,
+            feature_maps=feature_maps,
+        )
+
+    def _maps(self, job: _Job, name: str) -> list[Maps]:
+        """Blended maps of each view, at the set's pixel size."""
+        shape = job.pixels.shape[:2]
+        return [
+            tiling.blend(
+                ((t, f.result()[-1][0]) for t, f in zip(job.tiles, view, strict=True)), *shape
+            )
+            for view in job.outputs.get(name, ())
+        ]
+
+    def _feature_map(self, maps: Maps) -> Maps:
+        factor = self.model_set.mpp / FEATURE_MPP
+        shape = tuple(max(1, round(side * factor)) for side in maps.shape[1:])
+        return _resized(maps, (shape[0], shape[1]))
+
+    def _nuclei(self, maps: Maps, shape: tuple[int, int]) -> Nuclei:
+        settings: Mapping[str, Any] = self.model_set.manifest["nuclei"]
+        found = detect_nuclei(
+            maps,
+            self.model_set.mpp,
+            settings["thresholds"],
+            sigma_um=settings["sigma_um"],
+            joint=settings["joint"],
+        )
+        return rescaled(found, (shape[1] / maps.shape[2], shape[0] / maps.shape[1]))
+
+    def _tile_score(self, job: _Job, name: str, weights: npt.NDArray[np.float64]) -> float:
+        views = [
+            np.array([future.result()[0][0] for future in view]) @ weights
+            for view in job.outputs[name]
+        ]
+        return float(np.mean(views))
+
+    def _score(self, method: str, value: float) -> Score:
+        value = min(1.0, max(0.0, value))
+        half = self.model_set.half_width(method)
+        return Score(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def _run(network: Network, tiles: npt.NDArray[np.uint8], axes: tuple[int, ...]) -> tuple[Maps, ...]:
+    if not axes:
+        return network(tiles)
+    outputs = network(np.ascontiguousarray(np.flip(tiles, axes)))
+    # Maps are (B, C, H, W): rows and columns one axis further on.
+    back = tuple(axis + 1 for axis in axes)
+    return tuple(np.flip(o, back) if o.ndim == 4 else o for o in outputs)
+
+
+def _tissue_weights(job: _Job) -> npt.NDArray[np.float64]:
+    """Share of each tile in the score of the patch: its tissue."""
+    if len(job.tiles) == 1:
+        return np.ones(1)
+    tissue = tissue_mask(job.pixels)
+    area = np.array(
+        [tissue[t.top : t.top + t.height, t.left : t.left + t.width].sum() for t in job.tiles],
+        float,
+    )
+    return area / area.sum() if area.sum() > 0 else np.full(len(area), 1 / len(area))
+
+
+def _resized(maps: Maps, shape: tuple[int, int]) -> Maps:
+    if maps.shape[1:] == shape:
+        return maps
+    return np.stack([resize(np.ascontiguousarray(m), shape) for m in maps])
+
+
+def _none_found() -> Nuclei:
+    return Nuclei(
+        np.empty((0, 2), np.float32),
+        np.empty(0, np.int8),
+        np.empty(0, np.float32),
+        np.empty(0, np.float32),
+    )

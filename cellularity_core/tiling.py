@@ -1,0 +1,110 @@
+"""Cutting a large patch into the network's field, and blending what comes back."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+FIELD: Final = 512
+"""Side of a tile, in pixels of the network."""
+
+WHOLE: Final = 640
+"""A patch whose sides are at most this goes through the network in one piece."""
+
+OVERLAP: Final = 128
+"""Least overlap of neighbouring tiles, in pixels of the network."""
+
+STRIDE: Final = 32
+SMALLEST: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A rectangle of the patch: rows and columns ``[top, top + height)`` and so on."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def plan(height: int, width: int) -> list[Tile]:
+    """Tiles that cover an image, evenly placed; one tile where it fits.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the image, in pixels of the network.
+
+    Returns
+    -------
+    list of Tile
+    """
+    if max(height, width) <= WHOLE:
+        return [Tile(0, 0, height, width)]
+    rows, tall = _starts(height)
+    columns, wide = _starts(width)
+    return [Tile(top, left, tall, wide) for top in rows for left in columns]
+
+
+def _starts(extent: int) -> tuple[list[int], int]:
+    if extent <= FIELD:
+        return [0], extent
+    count = int(np.ceil((extent - OVERLAP) / (FIELD - OVERLAP)))
+    return [round(k * (extent - FIELD) / max(1, count - 1)) for k in range(count)], FIELD
+
+
+def cut(pixels: npt.NDArray[np.uint8], tile: Tile) -> npt.NDArray[np.uint8]:
+    """A tile, padded by reflection at the bottom and right to what the network takes.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 3)
+        h and w multiples of 32, at least 128.
+    """
+    piece = pixels[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
+    pad = [(0, _padded(side) - side) for side in piece.shape[:2]]
+    if any(after for _, after in pad):
+        piece = np.pad(piece, [*pad, (0, 0)], mode="symmetric")
+    return np.ascontiguousarray(piece)
+
+
+def _padded(side: int) -> int:
+    return max(SMALLEST, -(-side // STRIDE) * STRIDE)
+
+
+def blend(
+    maps: Iterable[tuple[Tile, npt.NDArray[np.float32]]], height: int, width: int
+) -> npt.NDArray[np.float32]:
+    """Join the maps of tiles; where they overlap, each fades towards its edge.
+
+    Parameters
+    ----------
+    maps : iterable of (Tile, ndarray of float32, shape (C, h, w))
+        Maps as the network gave them, padding included.
+    height, width : int
+        Of the whole.
+
+    Returns
+    -------
+    ndarray of float32, shape (C, height, width)
+    """
+    pairs = list(maps)
+    if len(pairs) == 1:
+        return pairs[0][1][:, :height, :width]
+    total = np.zeros((len(pairs[0][1]), height, width), np.float32)
+    weight = np.zeros((height, width), np.float32)
+    for tile, values in pairs:
+        fade = np.outer(_fade(tile.height), _fade(tile.width)).astype(np.float32)
+        rows = slice(tile.top, tile.top + tile.height)
+        columns = slice(tile.left, tile.left + tile.width)
+        total[:, rows, columns] += values[:, : tile.height, : tile.width] * fade
+        weight[rows, columns] += fade
+    return total / weight
+
+
+def _fade(side: int) -> npt.NDArray[np.float64]:
+    edge = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1
+    return np.minimum(edge / OVERLAP, 1.0)
