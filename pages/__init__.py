@@ -1,0 +1,1 @@
+"""Pages of the app; `app.py` lists them."""

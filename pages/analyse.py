@@ -1,0 +1,103 @@
+"""Analyse: patches in; scores, what they rest on and why they differ out."""
+
+from collections.abc import Hashable, Sequence
+
+import streamlit as st
+from streamlit_bokeh import streamlit_bokeh
+
+from cellularity_core.errors import CellularityError
+from cellularity_core.export import file_stem
+from cellularity_core.patch import Patch
+from db.errors import RecordError
+from db.records import ReadingRecord
+from pages.parts import state
+from pages.parts.batch import batch_table, steps
+from pages.parts.downloads import downloads
+from pages.parts.explanation import explanation, warnings
+from pages.parts.intake import ask_size, drop_box, heading, is_waiting, problems
+from pages.parts.layers import Layers
+from pages.parts.reader import Reader, is_hidden, own_readings, own_score_form, reader_controls
+from pages.parts.score_cards import score_cards
+from pages.parts.scoring import Engine, chosen_engine, score_all, scored
+from pages.parts.state import Case
+from pages.parts.viewer import viewer
+from pages.parts.words import spread
+
+
+def page() -> None:
+    """Draw the page from top to bottom."""
+    case = state.case()
+    reader = reader_controls("Analyse")
+    drop_box(case)
+    problems(case)
+    ask_size(case)
+    if not case.patches:
+        st.info(
+            "Nothing here yet. Drop one or more H&E patches into the box above, or load the demo. "
+            "Four methods score each patch, and you see the nuclei that the scores rest on.",
+            icon=":material/upload:",
+        )
+        return
+    models = chosen_engine()
+    own = own_readings(reader, list(case.patches))
+    open_ = [
+        patch
+        for patch in case.patches.values()
+        if not is_waiting(patch) and not is_hidden(case, patch, reader, own)
+    ]
+    score_all(case, open_, models)
+    shown = [patch.sha256 for patch in open_]
+    case.shown.update(shown)
+    if len(case.patches) > 1:
+        batch_table(case, shown, own if reader.name or reader.score_first else None)
+        steps(case)
+    patch = case.patch
+    if patch is None:
+        return
+    heading(case, patch)
+    if is_waiting(patch):
+        st.info("This patch is scored as soon as its pixel size is given above.")
+    elif patch.sha256 in shown:
+        _open(case, patch, models, reader, own.get(patch.sha256, []))
+        downloads([case.results[s] for s in shown], case.problems, case.results[patch.sha256])
+    else:
+        picture, form = st.columns([2, 1])
+        with picture:
+            _draw(case, patch, (patch.sha256, patch.mpp))
+        with form:
+            st.markdown("**What share of the tumour bed is covered by malignant cells?**")
+            own_score_form(case, patch, reader)
+
+
+def _open(
+    case: Case, patch: Patch, models: Engine, reader: Reader, own: Sequence[ReadingRecord]
+) -> None:
+    """Scores, pictures and reasons of one patch."""
+    result = case.results[patch.sha256]
+    warnings(patch, result)
+    score_cards(result.scores, result.scale, own)
+    st.markdown(spread(result.scores))
+    _draw(case, patch, (patch.sha256, patch.mpp, result.model_sha256), models)
+    with st.expander("Add or correct your own score", icon=":material/edit:"):
+        own_score_form(case, patch, reader)
+    explanation(result, models.gain)
+
+
+def _draw(case: Case, patch: Patch, what: Hashable, models: Engine | None = None) -> None:
+    """Show the patch, with what the models found if they are given.
+
+    The drawing is made once for `what`: as long as it is the same object, the
+    browser keeps its zoom and its switches.
+    """
+    if case.view is None or case.view[0] != what:
+        layers: Layers | None = scored(patch, models).layers if models else None
+        nuclei = case.results[patch.sha256].nuclei if models else None
+        name = f"{file_stem(patch.name)}-overlay.png"
+        case.view = (what, viewer(patch.pixels, patch.mpp, layers, nuclei, name))
+    streamlit_bokeh(case.view[1], use_container_width=False, key=state.VIEWER)
+
+
+try:
+    page()
+except (CellularityError, RecordError) as error:
+    st.error(str(error))

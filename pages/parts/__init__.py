@@ -1,0 +1,1 @@
+"""Widgets, drawings and state that pages share."""

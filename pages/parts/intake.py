@@ -1,0 +1,161 @@
+"""Files in: drop box, demo, what could not be read, and pixel sizes."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import streamlit as st
+from cellularity_core.synthetic import demo_patches
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from cellularity_core.conventions import DEFAULT_MPP, MPP_RANGE
+from cellularity_core.patch import Patch, Rejected, load_all
+from pages.parts import state
+from pages.parts.state import Case
+
+IMPLAUSIBLE: Final = "pixel-size-implausible"
+"""Note of a patch whose file states a pixel size that cannot be right."""
+
+MOST_PIXELS: Final = 200_000_000
+"""Pixels a session may hold, about 760 patches of 512 x 512; the rest is for the command."""
+
+MOST_REASONS: Final = 20
+"""Reasons shown at most; a ZIP can hold thousands of other files."""
+
+ENDINGS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "zip")
+
+
+def drop_box(case: Case) -> None:
+    """Let the user drop files, load the demo or start over."""
+    with st.expander("Add patches", expanded=not case.patches, icon=":material/upload:"):
+        files = st.file_uploader(
+            "Drop H&E patches here: PNG, JPEG, TIFF, or a ZIP of them",
+            type=list(ENDINGS),
+            accept_multiple_files=True,
+            key=state.upload_key(),
+            help="64 to 4096 pixels a side. Nothing leaves this machine.",
+        )
+        left, right = st.columns([3, 1])
+        if left.button("Load the demo (synthetic, drawn by a program)", key=state.DEMO):
+            for patch in demo_patches():
+                _take_in(case, patch)
+            st.rerun()
+        if case.patches or case.problems:
+            right.button("Clear all", key=state.CLEAR, on_click=case.clear, width="stretch")
+    if files:
+        _read(case, files)
+        case.uploads += 1
+        st.rerun()
+
+
+def _read(case: Case, files: Sequence[UploadedFile]) -> None:
+    bar = st.progress(0.0) if len(files) > 1 else None
+    for done, file in enumerate(files):
+        if bar is not None:
+            text = f"Reading file {done + 1} of {len(files)}: {file.name}"
+            bar.progress(done / len(files), text=text)
+        for item in load_all(file.getvalue(), file.name):
+            _take_in(case, item)
+    if bar is not None:
+        bar.empty()
+
+
+def _take_in(case: Case, item: Patch | Rejected) -> None:
+    """Keep a patch, or the reason why there is none."""
+    if isinstance(item, Rejected):
+        case.problems.append(item)
+        return
+    held = sum(patch.width * patch.height for patch in case.patches.values())
+    if held + item.width * item.height > MOST_PIXELS:
+        reason = (
+            f"{item.name} was not taken in: this page is full with {len(case.patches)} patches; "
+            "clear them, or score a large set with `cellularity score FOLDER`."
+        )
+        case.problems.append(Rejected(item.name, reason))
+        return
+    case.add(item)
+
+
+def problems(case: Case) -> None:
+    """One sentence for each file that cannot be scored."""
+    if not case.problems:
+        return
+    count = len(case.problems)
+    heading = "1 file was left out" if count == 1 else f"{count} files were left out"
+    with st.container(border=True, key="analyse.problems"):
+        text, button = st.columns([5, 1], vertical_alignment="center")
+        text.markdown(f":material/error: **{heading}**; the others go on.")
+        button.button("Dismiss", key=state.DISMISS, on_click=case.problems.clear, width="stretch")
+        for problem in case.problems[:MOST_REASONS]:
+            st.text(problem.reason)
+        if count > MOST_REASONS:
+            st.text(f"and {count - MOST_REASONS} more; the JSON download lists them all.")
+
+
+def is_waiting(patch: Patch) -> bool:
+    """Whether the patch's pixel size must be asked for before it can be scored."""
+    return IMPLAUSIBLE in patch.notes and patch.mpp_source != "user"
+
+
+def ask_size(case: Case) -> None:
+    """Ask for the pixel size of patches whose file states one that cannot be right."""
+    waiting = [patch for patch in case.patches.values() if is_waiting(patch)]
+    if not waiting:
+        return
+    names = ", ".join(patch.name for patch in waiting[:3])
+    more = f" and {len(waiting) - 3} more" if len(waiting) > 3 else ""
+    low, high = MPP_RANGE
+    with st.container(border=True, key="analyse.asked"):
+        st.markdown(":material/straighten: **Which pixel size?**")
+        st.text(
+            f"{names}{more}: the file states a pixel size outside {low:g} to {high:g} µm, which "
+            "cannot be right for a patch (often it is a screen's 72 dpi). Type the true one; "
+            "0.5 µm is usual at 20×, 0.25 µm at 40×."
+        )
+        box, button = st.columns([3, 1], vertical_alignment="bottom")
+        size = box.number_input(
+            "µm per pixel", low, high, value=None, step=0.01, format="%.3f", key=state.ASKED_SIZE
+        )
+        if button.button(
+            "Use this size", disabled=size is None, key=state.ASKED_SIZE_SET, width="stretch"
+        ):
+            for patch in waiting:
+                case.replace(replace(patch, mpp=float(size or DEFAULT_MPP), mpp_source="user"))
+            st.rerun()
+
+
+def heading(case: Case, patch: Patch) -> None:
+    """Name and size of the patch, and where its pixel size is from; lets the user change it."""
+    source = {
+        "file": "stated by the file",
+        "user": "given by you",
+        "default": "assumed: the file states none",
+    }[patch.mpp_source]
+    text, change = st.columns([4, 1], vertical_alignment="bottom")
+    text.subheader(_plain(patch.name), anchor=False)
+    text.caption(f"{patch.width} × {patch.height} pixels · {patch.mpp:g} µm per pixel ({source})")
+    with change.popover("Pixel size", icon=":material/straighten:", width="stretch"):
+        low, high = MPP_RANGE
+        size = st.number_input(
+            "µm per pixel",
+            low,
+            high,
+            value=patch.mpp,
+            step=0.01,
+            format="%.3f",
+            key=f"{state.SIZE}.{patch.sha256[:16]}",
+            help="0.5 is usual at 20×, 0.25 at 40×.",
+        )
+        for_all = st.checkbox("For every patch whose file states none", key=state.SIZE_FOR_ALL)
+        if st.button("Use this size", key=state.SIZE_SET):
+            others = case.patches.values() if for_all else ()
+            changed = [patch, *(p for p in others if p.mpp_source == "default" and p is not patch)]
+            for each in changed:
+                case.replace(replace(each, mpp=float(size), mpp_source="user"))
+            st.rerun()
+
+
+def _plain(name: str) -> str:
+    """A file's name as text, whatever Markdown it may look like."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$:<>-])", r"\\\1", name)

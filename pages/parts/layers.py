@@ -1,0 +1,113 @@
+"""What the viewer draws of a result: small enough to keep, and to send to a browser."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cellularity_core.blobs import BLOB_THRESHOLDS, find_blobs
+from cellularity_core.conventions import CLASSES
+from cellularity_core.results import PatchResult
+
+MAP_SIDE: Final = 1024
+"""Longest side of a map as drawn, in pixels; a larger one is reduced."""
+
+PICTURE_SIDE: Final = 2048
+"""Longest side of a patch as drawn, in pixels."""
+
+LOSSLESS_PIXELS: Final = 1_100_000
+"""A picture up to this size is sent as it is; a larger one as JPEG."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """Blobs of the three class maps of one method, on the patch's own pixels.
+
+    Attributes
+    ----------
+    x, y, radius : ndarray of float32, shape (n,)
+        In pixels of the patch as given; (0, 0) is the centre of its first pixel.
+    response, value : ndarray of float32, shape (n,)
+        LoG response, and the activation at the centre.
+    label : ndarray of int8, shape (n,)
+        Index into `CLASSES`.
+    """
+
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.float32]
+    radius: npt.NDArray[np.float32]
+    response: npt.NDArray[np.float32]
+    value: npt.NDArray[np.float32]
+    label: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Class maps (0 to 255, shape (3, h, w)) and blobs by method that segments."""
+
+    maps: Mapping[str, npt.NDArray[np.uint8]]
+    blobs: Mapping[str, Blobs]
+
+
+def layers_of(result: PatchResult) -> Layers:
+    """Layers of a result that was scored with its maps; one where methods share a map."""
+    size = (result.width, result.height)
+    maps: dict[str, npt.NDArray[np.uint8]] = {}
+    for name, activations in result.activations.items():
+        levels = _levels(activations)
+        if not any(np.array_equal(levels, other) for other in maps.values()):
+            maps[name] = levels
+    return Layers(maps, {name: _blobs(result.feature_maps[name], size) for name in maps})
+
+
+def _levels(maps: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
+    """The class maps in 256 levels, at most `MAP_SIDE` a side."""
+    classes = maps[: len(CLASSES)].astype(np.float32)
+    return np.stack([np.rint(255.0 * reduced(m, MAP_SIDE)) for m in classes]).astype(np.uint8)
+
+
+def _blobs(maps: npt.NDArray[np.float32], size: tuple[int, int]) -> Blobs:
+    """Blobs above the lowest threshold; higher thresholds are subsets of them."""
+    found = [find_blobs(maps[k], min(BLOB_THRESHOLDS)) for k in range(len(CLASSES))]
+    fx, fy = size[0] / maps.shape[2], size[1] / maps.shape[1]
+
+    def joined(name: str) -> npt.NDArray[np.float32]:
+        return np.concatenate([getattr(b, name) for b in found]).astype(np.float32)
+
+    return Blobs(
+        x=(joined("column") + 0.5) * fx - 0.5,
+        y=(joined("row") + 0.5) * fy - 0.5,
+        radius=joined("sigma") * np.float32(np.sqrt(2.0 * fx * fy)),
+        response=joined("response"),
+        value=joined("value"),
+        label=np.repeat(np.arange(len(CLASSES), dtype=np.int8), [len(b) for b in found]),
+    )
+
+
+def reduced(image: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    """`image`, reduced by area where its longest side exceeds `side`."""
+    height, width = image.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1.0:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def picture_url(pixels: npt.NDArray[np.uint8]) -> str:
+    """A patch, shape (H, W, 3), as a ``data:`` URL: nothing to fetch from anywhere."""
+    shown = reduced(pixels, PICTURE_SIDE)
+    lossless = shown.shape[0] * shown.shape[1] <= LOSSLESS_PIXELS
+    buffer = io.BytesIO()
+    if lossless:
+        Image.fromarray(shown).save(buffer, format="PNG", compress_level=3)
+    else:
+        Image.fromarray(shown).save(buffer, format="JPEG", quality=93, subsampling=0)
+    kind = "png" if lossless else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,138 @@
+"""The reader: name, "score, then reveal", and the reader's own score."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+import streamlit as st
+
+from cellularity_core.export import SOFTWARE
+from cellularity_core.patch import Patch
+from db import records
+from db.records import ReadingRecord
+from db.session import database_url, open_records, place, transaction
+from pages.parts import state
+from pages.parts.state import Case
+
+_LOADED_FOR: Final = "analyse.reader_loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads, "" if nobody said, and whether they score first."""
+
+    name: str
+    score_first: bool
+
+
+@st.cache_resource(show_spinner=False)
+def _store() -> Any:
+    """Connection to the records, made once for all sessions."""
+    return open_records()
+
+
+def reader_controls(title: str) -> Reader:
+    """The page's title and, beside it, who reads and whether they score first.
+
+    Both are kept under the reader's name.
+    """
+    left, who, how = st.columns([2, 1.4, 1.8], vertical_alignment="center")
+    left.title(title, anchor=False)
+    name = who.text_input(
+        "Reader",
+        key=state.READER,
+        placeholder="Reader: name or initials",
+        label_visibility="collapsed",
+        max_chars=records.NAME_LENGTH,
+        bind="query-params",
+        help="Your scores and your choice on the right are kept under this name.",
+    ).strip()
+    if name and st.session_state.get(_LOADED_FOR) != name:
+        with transaction(_store()) as db:
+            known = records.find_reader(db, name=name)
+        if known is not None:
+            st.session_state[state.SCORE_FIRST] = known.score_first
+    st.session_state[_LOADED_FOR] = name
+    score_first = how.toggle(
+        "Score first, then reveal the models",
+        key=state.SCORE_FIRST,
+        persist_state="session",
+        on_change=_keep_choice,
+        help="You give your own score before anything of the models is computed or shown. "
+        "What is seen first changes what is scored.",
+    )
+    return Reader(name, score_first)
+
+
+def _keep_choice() -> None:
+    name = str(st.session_state.get(state.READER) or "").strip()
+    if name:
+        with transaction(_store()) as db:
+            records.keep_score_first(
+                db, name=name, score_first=bool(st.session_state[state.SCORE_FIRST])
+            )
+
+
+def own_readings(reader: Reader, sha256s: Collection[str]) -> dict[str, list[ReadingRecord]]:
+    """What this reader has scored of these patches, by checksum, oldest first."""
+    if not reader.name or not sha256s:
+        return {}
+    with transaction(_store()) as db:
+        return records.readings(db, sha256s=sha256s, reader=reader.name)
+
+
+def is_hidden(
+    case: Case, patch: Patch, reader: Reader, own: dict[str, list[ReadingRecord]]
+) -> bool:
+    """Whether nothing of the models may be computed or shown for this patch yet."""
+    return reader.score_first and patch.sha256 not in own and patch.sha256 not in case.shown
+
+
+def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
+    """Let the reader score; what is committed stays, a later score stands beside it."""
+    seen = patch.sha256 in case.shown
+    slider, number = (state.own_key(patch.sha256, kind) for kind in ("slider", "number"))
+
+    def from_slider() -> None:
+        st.session_state[number] = st.session_state[slider]
+
+    def from_number() -> None:
+        if st.session_state[number] is not None:
+            st.session_state[slider] = st.session_state[number]
+
+    st.session_state.setdefault(slider, 0)
+    st.session_state.setdefault(number, None)
+    st.slider("Your score (%)", 0, 100, key=slider, on_change=from_slider)
+    typed, commit = st.columns(2, vertical_alignment="bottom")
+    value = typed.number_input(
+        "or typed (%)", 0, 100, key=number, on_change=from_number, placeholder="–"
+    )
+    label = "Keep my score" if seen else "Commit and reveal"
+    if commit.button(
+        label,
+        key=state.COMMIT,
+        type="primary",
+        disabled=value is None or not reader.name,
+        width="stretch",
+        help="A committed score cannot be changed; a second one is kept beside it.",
+    ):
+        with transaction(_store()) as db:
+            records.add_reading(
+                db,
+                sha256=patch.sha256,
+                patch=patch.name,
+                width=patch.width,
+                height=patch.height,
+                mpp=patch.mpp,
+                reader=reader.name,
+                cellularity=float(value or 0) / 100,
+                seen_models=seen,
+                software=SOFTWARE,
+            )
+        st.rerun()
+    if seen:
+        st.caption("You have seen the models' output for this patch; the score is kept as such.")
+    if not reader.name:
+        st.caption("Type your name or initials under “Reader” above: the score is kept with it.")
+    else:
+        st.caption(f"Kept on this machine, in {place(database_url())}.")

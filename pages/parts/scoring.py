@@ -1,0 +1,131 @@
+"""One scorer for all users, and results kept while they may be asked for again."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Final
+
+import streamlit as st
+
+from cellularity_core.errors import ModelError
+from cellularity_core.model_store import DEFAULT_SET, available
+from cellularity_core.patch import Patch
+from cellularity_core.results import PatchResult
+from cellularity_core.scorer import Scorer
+from pages.parts import state
+from pages.parts.layers import Layers, layers_of
+from pages.parts.state import Case
+
+KEPT: Final = 64
+"""Results kept for all users together, with what is drawn: 2 to 10 MB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A scorer, the lock that lets one session at a time use it, and its trees' gain."""
+
+    scorer: Scorer
+    lock: Lock
+    gain: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A result without its maps, and what the viewer draws of them."""
+
+    result: PatchResult
+    layers: Layers
+
+
+@st.cache_resource(show_spinner="Loading the models…")
+def engine(model_set: str) -> Engine:
+    """The scorer of a model set, opened once for all sessions."""
+    scorer = Scorer.open(model_set)
+    return Engine(scorer, Lock(), scorer.gain())
+
+
+def chosen_engine() -> Engine:
+    """The scorer of the model set in use; asks which where there are several."""
+    names = available()
+    if not names:
+        raise ModelError(
+            "There are no models in the folder models/, so nothing can be scored; "
+            "get the model set `starter` with the software, or train one."
+        )
+    if len(names) == 1:
+        return engine(names[0])
+    first = names.index(DEFAULT_SET) if DEFAULT_SET in names else 0
+    return engine(
+        st.selectbox("Models", names, first, key=state.MODEL_SET, persist_state="session")
+    )
+
+
+def scored(patch: Patch, on: Engine) -> Scored:
+    """Score a patch, or take what is kept of it.
+
+    What is kept is keyed by all that decides a score, and never holds the name
+    somebody else gave the same pixels.
+    """
+    model = on.scorer.model_set
+    kept = _scored(
+        patch.sha256,
+        patch.mpp,
+        patch.mpp_source,
+        patch.notes,
+        model.sha256,
+        on.scorer.views,
+        replace(patch, name="patch"),
+        on,
+    )
+    return Scored(replace(kept.result, image=patch.name), kept.layers)
+
+
+@st.cache_data(max_entries=KEPT, show_spinner=False)
+def _scored(
+    sha256: str,
+    mpp: float,
+    mpp_source: str,
+    notes: tuple[str, ...],
+    model_sha256: str,
+    views: int,
+    _patch: Patch,
+    _on: Engine,
+) -> Scored:
+    with _on.lock:
+        [result] = _on.scorer.score([_patch])
+    plain = replace(result, activations={}, feature_maps={})
+    return Scored(plain, layers_of(result))
+
+
+def score_all(case: Case, wanted: list[Patch], on: Engine) -> None:
+    """Score every patch that has no result yet, with a progress bar if they are many."""
+    waiting = [patch for patch in wanted if not _is_current(case, patch, on)]
+    if not waiting:
+        return
+    with _progress(len(waiting)) as show:
+        for done, patch in enumerate(waiting):
+            show(done, patch.name)
+            case.results[patch.sha256] = scored(patch, on).result
+
+
+def _is_current(case: Case, patch: Patch, on: Engine) -> bool:
+    result = case.results.get(patch.sha256)
+    return (
+        result is not None
+        and result.mpp == patch.mpp
+        and result.model_sha256 == on.scorer.model_set.sha256
+    )
+
+
+@contextmanager
+def _progress(count: int) -> Iterator[Callable[[int, str], object]]:
+    if count == 1:
+        with st.spinner("Scoring the patch…"):
+            yield lambda done, name: None
+        return
+    bar = st.progress(0.0)
+    yield lambda done, name: bar.progress(
+        done / count, text=f"Scoring patch {done + 1} of {count}: {name}"
+    )
+    bar.empty()

@@ -1,0 +1,127 @@
+"""Everything a session remembers, in one place.
+
+Widgets forget their value when their page is left. What must last is in the
+`Case`, or in a widget with ``persist_state="session"`` and a key named here.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import streamlit as st
+
+from cellularity_core.patch import Patch, Rejected
+from cellularity_core.results import PatchResult
+
+if TYPE_CHECKING:
+    from bokeh.models import LayoutDOM
+
+CASE: Final = "case"
+
+READER: Final = "reader"
+SCORE_FIRST: Final = "analyse.score_first"
+MODEL_SET: Final = "analyse.model_set"
+DEMO: Final = "analyse.demo"
+CLEAR: Final = "analyse.clear"
+DISMISS: Final = "analyse.dismiss"
+PREVIOUS: Final = "analyse.previous"
+NEXT: Final = "analyse.next"
+TABLE: Final = "analyse.table"
+COMMIT: Final = "analyse.commit"
+CSV: Final = "analyse.csv"
+JSON: Final = "analyse.json"
+NUCLEI: Final = "analyse.nuclei"
+VIEWER: Final = "analyse.viewer"
+WATERFALL: Final = "analyse.waterfall"
+GAIN: Final = "analyse.gain"
+SIZE: Final = "analyse.size"
+SIZE_FOR_ALL: Final = "analyse.size_for_all"
+SIZE_SET: Final = "analyse.size_set"
+ASKED_SIZE: Final = "analyse.asked_size"
+ASKED_SIZE_SET: Final = "analyse.asked_size_set"
+
+
+@dataclass(slots=True)
+class Case:
+    """The patches a session works on.
+
+    Attributes
+    ----------
+    patches : dict of str to Patch
+        By checksum of their pixels, in the order they came.
+    problems : list of Rejected
+        Every file that is not scored, with the reason.
+    results : dict of str to PatchResult
+        By checksum, without maps. Only what may be shown is ever in here.
+    shown : set of str
+        Checksums of patches whose model output this session has had on screen.
+    current : str or None
+        Checksum of the patch that is looked at.
+    uploads : int
+        How often files were taken in; part of the drop box's key, so that it is
+        empty again afterwards.
+    view : tuple or None
+        What the viewer shows, and its drawing, which keeps zoom and switches as
+        long as it is the same object.
+    """
+
+    patches: dict[str, Patch] = field(default_factory=dict)
+    problems: list[Rejected] = field(default_factory=list)
+    results: dict[str, PatchResult] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)
+    current: str | None = None
+    uploads: int = 0
+    view: "tuple[Any, LayoutDOM] | None" = None
+
+    @property
+    def patch(self) -> Patch | None:
+        """The patch that is looked at."""
+        return self.patches.get(self.current or "")
+
+    def add(self, patch: Patch) -> None:
+        """Take in a patch; one with the same pixels is there already."""
+        if patch.sha256 in self.patches:
+            known = self.patches[patch.sha256].name
+            if known != patch.name:
+                reason = f"{patch.name} shows the same pixels as {known}, which is here already."
+                self.problems.append(Rejected(patch.name, reason))
+            return
+        self.patches[patch.sha256] = patch
+        self.current = self.current or patch.sha256
+
+    def replace(self, patch: Patch) -> None:
+        """Put a patch in the place of the one with the same pixels; its result is void."""
+        self.patches[patch.sha256] = patch
+        self.results.pop(patch.sha256, None)
+
+    def step(self, by: int) -> None:
+        """Look at the patch `by` places further on, stopping at either end."""
+        order = list(self.patches)
+        if order:
+            at = order.index(self.current) if self.current in self.patches else 0
+            self.current = order[min(max(at + by, 0), len(order) - 1)]
+
+    def clear(self) -> None:
+        """Forget the patches, but not which of them were seen with their scores."""
+        self.patches.clear()
+        self.problems.clear()
+        self.results.clear()
+        self.current = None
+        self.view = None
+
+
+def case() -> Case:
+    """The case of this session."""
+    if CASE not in st.session_state:
+        st.session_state[CASE] = Case()
+    found: Case = st.session_state[CASE]
+    return found
+
+
+def upload_key() -> str:
+    """Key of the drop box now on screen."""
+    return f"analyse.upload.{case().uploads}"
+
+
+def own_key(sha256: str, kind: str) -> str:
+    """Key of the slider or the number in which a reader scores one patch."""
+    return f"analyse.own.{kind}.{sha256[:16]}"
