@@ -1,6 +1,7 @@
 """Samples of any bit depth and colour space -> sRGB, 8 bit, opaque."""
 
 import io
+import math
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -47,9 +48,9 @@ def to_uint8(samples: npt.NDArray[Any], bits: int | None = None) -> npt.NDArray[
         return samples
     if kind == "b":
         return np.where(samples, 255, 0).astype(np.uint8)
-    low, high = samples.min(), samples.max()
+    low, high = samples.min().item(), samples.max().item()
     if kind == "f":
-        if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
+        if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 65535:
             raise ValueError(f"floating-point samples from {low} to {high}")
         scale = next(s for s in (1.0, 255.0, 65535.0) if high <= s)
         return np.rint(samples.astype(np.float64) * (255.0 / scale)).astype(np.uint8)
