@@ -20,6 +20,9 @@ DISC_DIAMETER_PX: Final = 15.0
 TERRITORY_RADIUS_UM: Final = 10.0
 """A tumour cell's territory: 20 px at 0.5 um/px (METHODS 9)."""
 
+CLOSING_UM: Final = 4.5
+"""Side of the square that closes gaps in the tissue: 9 px at 20x (METHODS 9)."""
+
 TISSUE_GREY: Final = 225
 """BT.601 grey at and above which a pixel is empty glass (METHODS 9)."""
 
@@ -55,11 +58,7 @@ def draw_discs(
     near = (rows - xy[:, 1, None])[:, :, None] ** 2 + (columns - xy[:, 0, None])[:, None, :] ** 2
     row, column = np.broadcast_arrays(rows[:, :, None], columns[:, None, :])
     inside = (
-        (near <= radius**2)
-        & (row >= 0)
-        & (row < shape[0])
-        & (column >= 0)
-        & (column < shape[1])
+        (near <= radius**2) & (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
     )
     mask[row[inside], column[inside]] = True
     return mask
@@ -94,13 +93,15 @@ def segmentation_target(
     return target
 
 
-def tissue_mask(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Where there is tissue: grey below 225, closed with a 9 x 9 square (METHODS 9).
+def tissue_mask(pixels: npt.NDArray[np.uint8], mpp: float = DEFAULT_MPP) -> npt.NDArray[np.bool_]:
+    """Where there is tissue: grey below 225, closed with a 4.5 um square (METHODS 9).
 
     Parameters
     ----------
     pixels : ndarray of uint8, shape (H, W, 3)
-        RGB at about 0.5 um/px.
+        RGB.
+    mpp : float
+        um per pixel; at 0.5 the square is 9 x 9.
 
     Returns
     -------
@@ -108,7 +109,8 @@ def tissue_mask(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """
     grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
     dark = (grey < TISSUE_GREY).astype(np.uint8)
-    return cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)).astype(bool)
+    side = max(1, 2 * int(CLOSING_UM / mpp / 2) + 1)
+    return cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8)).astype(bool)
 
 
 def weak_cellularity(
@@ -132,7 +134,7 @@ def weak_cellularity(
     float
         In [0, 1]; NaN where there is no tissue. Not a pathologist's score.
     """
-    tissue = tissue_mask(pixels)
+    tissue = tissue_mask(pixels, mpp)
     area = int(tissue.sum())
     if area == 0:
         return float("nan")

@@ -133,7 +133,7 @@ def open_set(name: str = DEFAULT_SET, root: Path | None = None) -> ModelSet:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         files = manifest["files"]
         for key in ("scale", "mpp", "views", "methods", "networks", "nuclei"):
-            manifest[key]  # noqa: B018
+            manifest[key]
         if not all(isinstance(v, str) for v in files.values()):
             raise TypeError("files")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,6 +1,6 @@
 """Images and maps at another pixel size."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -33,9 +33,8 @@ def resize(image: npt.NDArray[T], shape: tuple[int, int]) -> npt.NDArray[T]:
     if image.shape[:2] == shape:
         return image
     shrinking = shape[0] < image.shape[0]
-    return np.asarray(
-        cv2.resize(
-            image, shape[::-1], interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        ),
-        dtype=image.dtype,
+    source: Any = image
+    resized = cv2.resize(
+        source, shape[::-1], interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     )
+    return np.asarray(resized, dtype=image.dtype)

@@ -179,9 +179,7 @@ class Scorer:
         started = time.perf_counter()
         factor = patch.mpp / self.model_set.mpp
         pixels = patch.pixels if abs(factor - 1) < SAME_MPP else resample(patch.pixels, factor)
-        job = _Job(
-            patch, quality.assess(patch), pixels, tiling.plan(*pixels.shape[:2]), started
-        )
+        job = _Job(patch, quality.assess(patch), pixels, tiling.plan(*pixels.shape[:2]), started)
         tiles = [tiling.cut(pixels, tile)[None] for tile in job.tiles]
         for name, network in self._networks.items():
             job.outputs[name] = [

@@ -44,4 +44,6 @@ def create(description: Mapping[str, Any], init: str = "random") -> nn.Module:
     try:
         return KINDS[kind](**arguments, init=init)
     except TypeError as error:
-        raise ModelError(f"The network '{kind}' cannot be built from {arguments}: {error}.") from error
+        raise ModelError(
+            f"The network '{kind}' cannot be built from {arguments}: {error}."
+        ) from error

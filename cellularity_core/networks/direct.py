@@ -1,6 +1,6 @@
 """Direct networks "R" and "C": image to cellularity (METHODS 5)."""
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -41,7 +41,8 @@ class Direct(nn.Module):
         self.network = create_classifier(encoder, outputs=HEADS[head], init=init)
         self.register_buffer("levels", torch.linspace(0, 1, LEVELS), persistent=False)
         if frozen:
-            kept = {id(p) for p in self.network.get_classifier().parameters()}
+            head_of: Any = self.network.get_classifier
+            kept = {id(p) for p in head_of().parameters()}
             for parameter in self.network.parameters():
                 parameter.requires_grad = id(parameter) in kept
 

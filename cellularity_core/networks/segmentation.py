@@ -1,7 +1,7 @@
 """Segmentation of nuclei: an encoder with one of three decoders (METHODS 2)."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +28,7 @@ class UpStage(nn.Module):
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(
-            conv_block(inputs + skip, outputs), conv_block(outputs, outputs)
-        )
+        self.convs = nn.Sequential(conv_block(inputs + skip, outputs), conv_block(outputs, outputs))
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         x = F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -73,8 +71,7 @@ class FPNDecoder(nn.Module):
         super().__init__()
         inputs = [channels[-1], *widths[:3]]
         self.stages = nn.ModuleList(
-            UpStage(i, s, w)
-            for i, s, w in zip(inputs, channels[-2::-1], widths[:4], strict=True)
+            UpStage(i, s, w) for i, s, w in zip(inputs, channels[-2::-1], widths[:4], strict=True)
         )
         self.laterals = nn.ModuleList(nn.Conv2d(w, maps, 3, padding=1) for w in widths[:4])
         self.dropout = nn.Dropout2d(0.5)
@@ -154,18 +151,19 @@ class Segmentation(nn.Module):
                 f"There is no decoder '{decoder}'; choose one of {', '.join(DECODERS)}."
             )
         self.encoder = create_encoder(encoder, init=init)
-        info = self.encoder.feature_info
+        info: Any = self.encoder.feature_info
         if list(info.reduction()) != [2, 4, 8, 16, 32]:
             raise ModelError(
                 f"The encoder '{encoder}' has strides {info.reduction()}; a decoder needs "
                 "2, 4, 8, 16, 32. Choose a convolutional encoder."
             )
-        self.decoder = DECODERS[decoder](info.channels())
-        self.head = nn.Conv2d(self.decoder.outputs, len(CHANNELS), 1)
+        built: Any = DECODERS[decoder](info.channels())
+        self.decoder = built
+        self.head = nn.Conv2d(built.outputs, len(CHANNELS), 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of shape (B, 4, H, W) for images (B, 3, H, W) in [-1, 1]; sides in 32s."""
-        logits = self.head(self.decoder(self.encoder(x)))
+        logits: torch.Tensor = self.head(self.decoder(self.encoder(x)))
         up = x.shape[-1] // logits.shape[-1]
         if up > 1:
             logits = F.interpolate(

@@ -5,7 +5,7 @@ from its seed.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -65,12 +65,12 @@ def jitter_stain(
     density = _OPTICAL_DENSITY[pixels]
     amounts = np.exp(rng.normal(0, strength.amount, 3)).astype(np.float32)
     paint = HE_MATRIX + rng.normal(0, strength.hue, (3, 3)).astype(np.float32)
-    paint /= np.linalg.norm(paint, axis=1, keepdims=True)
+    paint = paint / np.linalg.norm(paint, axis=1, keepdims=True).astype(np.float32)
     # Rows are pixels: density @ inv(HE) are concentrations, @ paint is density again.
     mix = np.linalg.inv(HE_MATRIX) @ (amounts[:, None] * paint)
     density = cv2.transform(density, np.ascontiguousarray(mix.T))
-    density += np.float32(rng.normal(0, strength.offset))
-    out = 256 * cv2.exp(-density) - 1
+    offset = float(rng.normal(0, strength.offset))
+    out = 256 * np.exp(-offset) * cv2.exp(-density) - 1
     if rng.random() < strength.blur:
         sigma = rng.uniform(0.4, 1.2)
         smooth = cv2.GaussianBlur(out, (0, 0), sigma)
@@ -138,13 +138,13 @@ def random_view(
     """
     height, width = pixels.shape[:2]
     low = np.log1p(zoom)
-    scale = mpp / view_mpp * np.exp(rng.uniform(-low, low))  # view pixels per image pixel
+    scale = float(mpp / view_mpp * np.exp(rng.uniform(-low, low)))  # view pixels per image pixel
     reach = side / scale  # side of the view in image pixels
-    angle = rng.integers(4) * np.pi / 2
+    angle = float(rng.integers(4) * np.pi / 2)
     box = reach
     if rotate and reach * np.sqrt(2) <= min(height, width):
         angle = rng.uniform(0, 2 * np.pi)
-        box = reach * (abs(np.cos(angle)) + abs(np.sin(angle)))
+        box = reach * float(abs(np.cos(angle)) + abs(np.sin(angle)))
     centre = np.array(
         [_place(width, box, rng), _place(height, box, rng)],
     )
@@ -152,13 +152,12 @@ def random_view(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = scale * (flip @ turn)
     shift = (side - 1) / 2 - linear @ centre
-    area_average = scale < 0.75
-    source = pixels
     warp = np.hstack([linear, shift[:, None]])
-    if area_average:
+    source: Any = pixels
+    if scale < 0.75:
         # Bilinear sampling skips pixels when it shrinks; average first.
-        source = cv2.blur(pixels, (round(1 / scale), round(1 / scale)))
-    view = cv2.warpAffine(
+        source = cv2.blur(source, (round(1 / scale), round(1 / scale)))
+    view: Any = cv2.warpAffine(
         source, warp, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     points, labels = xy, label

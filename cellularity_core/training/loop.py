@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from cellularity_core.errors import ModelError
@@ -148,9 +148,11 @@ def fit(
         return done
     model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = [p for p in model.parameters() if p.requires_grad]
-    kind = torch.optim.AdamW if schedule.optimiser == "adamw" else torch.optim.Adam
-    decay = {"weight_decay": schedule.decay} if schedule.optimiser == "adamw" else {}
-    optimiser = kind(trained, lr=schedule.rate, **decay)
+    optimiser: torch.optim.Optimizer = (
+        torch.optim.AdamW(trained, lr=schedule.rate, weight_decay=schedule.decay)
+        if schedule.optimiser == "adamw"
+        else torch.optim.Adam(trained, lr=schedule.rate)
+    )
     start, best = 0, dict[str, float]()
     if resume and (out / CHECKPOINT).exists():
         state = load_weights(out / CHECKPOINT)

@@ -75,7 +75,7 @@ def save_network(network: nn.Module, path: Path, pool: int = 1) -> None:
     weights = path.with_name(path.name + ".safetensors")
     save_file(state, weights)
     network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
-    deployed = Deployed(network, pool).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    deployed = Deployed(network, pool).cpu().eval().to(memory_format=torch.contiguous_format)
     graph = path.with_name(path.name + ".onnx")
     outputs = _output_names(network)
     axes = {0: "batch", 1: "height", 2: "width"}
@@ -175,5 +175,3 @@ def _point_into(graph: Path, weights: Path) -> None:
     for node in model.graph.node:
         node.doc_string = ""
     graph.write_bytes(model.SerializeToString(deterministic=True))
-
-

@@ -23,6 +23,7 @@ from cellularity_core.masks import segmentation_target
 from cellularity_core.networks import create
 from cellularity_core.nuclei import detect_nuclei
 from cellularity_core.points import NucleiPoints
+from cellularity_core.resample import resample
 from cellularity_core.training.augmentation import jitter_stain, random_view
 from cellularity_core.training.images import Loaded, batch_count, view_batches
 from cellularity_core.training.loop import Compute, fit
@@ -91,9 +92,7 @@ def train_segmentation(
 
     def batches(epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
         items = [*pointed, *named]
-        return view_batches(
-            len(items), make(items), batch=settings.batch, epoch=epoch, seed=seed
-        )
+        return view_batches(len(items), make(items), batch=settings.batch, epoch=epoch, seed=seed)
 
     def loss(model: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         images, target, known = batch
@@ -120,7 +119,11 @@ def train_segmentation(
         steps=batch_count(len(pointed) + len(fields), settings.batch),
         loss=loss,
         validate=validate,
-        description={"network": description, "settings": dataclasses.asdict(settings), "seed": seed},
+        description={
+            "network": description,
+            "settings": dataclasses.asdict(settings),
+            "seed": seed,
+        },
         resume=resume,
         before_epoch=before_epoch,
     )
@@ -220,7 +223,7 @@ def activation(
     ndarray of float32, shape (4, H, W)
     """
     height, width = pixels.shape[:2]
-    x = compute.images(torch.from_numpy(np.ascontiguousarray(pixels))[None])
+    x = compute.images(torch.tensor(pixels)[None])
     x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="reflect")
     total = torch.zeros(())
     views: list[list[int]] = [[], [2], [3], [2, 3]] if flips else [[]]
@@ -261,7 +264,5 @@ def at_pixel_size(
     view = item.pixels
     if abs(mpp / item.sample.mpp - 1) < 0.05:
         return view, item.points.xy, item.sample.mpp
-    from cellularity_core.resample import resample
-
     factor = item.sample.mpp / mpp
     return resample(view, factor), (item.points.xy + 0.5) * factor - 0.5, mpp

@@ -1,0 +1,102 @@
+"""Activation maps of patches by a segmentation that never saw their patient.
+
+The regressors after the segmentation (boosted trees, cascade) learn from these, so
+that they meet maps as good, and as bad, as those of a new patient.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from cellularity_core.conventions import FEATURE_MPP
+from cellularity_core.features import features
+from cellularity_core.resample import resize
+from cellularity_core.training.augmentation import jitter_stain
+from cellularity_core.training.images import Loaded
+from cellularity_core.training.loop import Compute
+from cellularity_core.training.recipes import Segmentation as Settings
+from cellularity_core.training.segmentation import activation, at_pixel_size
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Maps of one patch, its plain view first, then restained ones.
+
+    Attributes
+    ----------
+    plain : ndarray of uint8, shape (4, H, W)
+        Of the plain view at the network's pixel size; 255 is 1.
+    views : ndarray of uint8, shape (V, 4, h, w)
+        Of every view at 1 um/px.
+    features : ndarray of float64, shape (V, 81)
+        Of every view.
+    """
+
+    plain: npt.NDArray[np.uint8]
+    views: npt.NDArray[np.uint8]
+    features: npt.NDArray[np.float64]
+
+
+def activations_of(
+    model: nn.Module,
+    item: Loaded,
+    settings: Settings,
+    compute: Compute,
+    *,
+    views: int,
+    seed: int,
+) -> Activations:
+    """Maps and features of one patch and of its restained views."""
+    rng = np.random.default_rng([seed, *item.sample.name.encode()])
+    pixels, _, mpp = at_pixel_size(item, settings.view_mpp)
+    small, table = [], []
+    plain: npt.NDArray[np.float32] | None = None
+    for k in range(views):
+        seen = jitter_stain(pixels, rng, settings.jitter) if k else pixels
+        maps = activation(model, seen, compute)
+        plain = maps if plain is None else plain
+        shape = tuple(round(side * mpp / FEATURE_MPP) for side in maps.shape[1:])
+        reduced = np.stack([resize(m, (shape[0], shape[1])) for m in maps])
+        small.append(_to_bytes(reduced))
+        table.append(features(reduced))
+    if plain is None:
+        raise ValueError("views must be at least 1")
+    return Activations(_to_bytes(plain), np.stack(small), np.stack(table))
+
+
+def make_activations(
+    model: nn.Module,
+    items: Sequence[Loaded],
+    settings: Settings,
+    compute: Compute,
+    *,
+    out: Path,
+    views: int,
+    seed: int = 0,
+) -> None:
+    """Write the activations of each item to ``out/NAME.npz``; those there are kept."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.eval()
+    for item in items:
+        path = out / f"{item.sample.name}.npz"
+        if path.exists():
+            continue
+        made = activations_of(model, item, settings, compute, views=views, seed=seed)
+        part = path.with_suffix(".part.npz")
+        np.savez_compressed(part, plain=made.plain, views=made.views, features=made.features)
+        part.rename(path)
+
+
+def read_activations(out: Path, name: str) -> Activations:
+    """What `make_activations` wrote for one sample."""
+    with np.load(out / f"{name}.npz", allow_pickle=False) as file:
+        return Activations(file["plain"], file["views"], file["features"])
+
+
+def _to_bytes(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    out: npt.NDArray[np.uint8] = np.rint(maps * 255).astype(np.uint8)
+    return out

@@ -1,0 +1,193 @@
+"""``cellularity train ...``: every training as a command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cellularity_core.training.plan import Plan
+
+Data = Annotated[
+    list[str],
+    typer.Option(
+        "--data", help="KIND:FOLDER with KIND brca-m2c, ucsb or breastpathq; may be repeated."
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the whole plan; stages share it.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe.")]
+Fold = Annotated[
+    int | None,
+    typer.Option("--fold", help="Hold this fold's patients out; all patients without it."),
+]
+Folds = Annotated[int, typer.Option("--folds", min=2, help="Folds, by patient.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")]
+Scale = Annotated[
+    float, typer.Option("--epochs-scale", min=0.0, help="Multiplies the recipe's epochs.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Bf16 = Annotated[
+    bool,
+    typer.Option("--bf16", help="bfloat16 on a CPU that multiplies it; always used on CUDA."),
+]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Cores; 0 is all.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register ``train`` and its subcommands."""
+    train = typer.Typer(no_args_is_help=True, help="Train networks and make model sets.")
+    train.command("segmentation")(train_segmentation)
+    train.command("gbt")(train_gbt)
+    train.command("cascade")(train_cascade)
+    train.command("direct")(train_direct)
+    train.command("set")(train_set)
+    app.add_typer(train, name="train")
+
+
+def _plan(
+    data: list[str],
+    out: Path,
+    recipe: str,
+    folds: int,
+    seed: int,
+    resume: bool,
+    epochs_scale: float,
+    device: str,
+    bf16: bool,
+    threads: int,
+) -> "Plan":
+    import cv2
+    import torch
+
+    from cellularity_core.threads import usable_cores
+    from cellularity_core.training.loop import Compute
+    from cellularity_core.training.plan import Plan
+
+    torch.set_num_threads(threads or usable_cores())
+    cv2.setNumThreads(1)
+    return Plan(
+        out=out,
+        data=data,
+        recipe_name=recipe,
+        compute=Compute.choose(device, True if bf16 else None),
+        folds=folds,
+        seed=seed,
+        resume=resume,
+        epochs_scale=epochs_scale,
+    )
+
+
+def train_segmentation(
+    data: Data,
+    out: Out,
+    recipe: RecipeName = "starter",
+    fold: Fold = None,
+    folds: Folds = 3,
+    seed: Seed = 0,
+    resume: Resume = False,
+    epochs_scale: Scale = 1.0,
+    device: Device = "auto",
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+) -> None:
+    """Train the nuclei segmentation of one fold, or of all patients."""
+    from cellularity_core.training import plan as stages
+
+    plan = _plan(data, out, recipe, folds, seed, resume, epochs_scale, device, bf16, threads)
+    stages.segmentation_stage(plan, fold)
+
+
+def train_gbt(
+    data: Data,
+    out: Out,
+    recipe: RecipeName = "starter",
+    folds: Folds = 3,
+    seed: Seed = 0,
+    device: Device = "auto",
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+) -> None:
+    """Train the boosted trees on maps of the fold segmentations; choose nuclei thresholds."""
+    from cellularity_core.training import plan as stages
+
+    plan = _plan(data, out, recipe, folds, seed, True, 1.0, device, bf16, threads)
+    stages.maps_stage(plan)
+    stages.boosting_stage(plan)
+    stages.nuclei_stage(plan)
+
+
+def train_cascade(
+    data: Data,
+    out: Out,
+    recipe: RecipeName = "starter",
+    fold: Fold = None,
+    folds: Folds = 3,
+    seed: Seed = 0,
+    resume: Resume = False,
+    epochs_scale: Scale = 1.0,
+    device: Device = "auto",
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+) -> None:
+    """Train the cascade on the segmentation and maps in the same folder, both phases."""
+    from cellularity_core.training import plan as stages
+
+    plan = _plan(data, out, recipe, folds, seed, resume, epochs_scale, device, bf16, threads)
+    stages.maps_stage(plan)
+    stages.cascade_stage(plan, fold)
+
+
+def train_direct(
+    data: Data,
+    out: Out,
+    head: Annotated[
+        str, typer.Option("--head", help="regression (R) or classification (C).")
+    ] = "regression",
+    recipe: RecipeName = "starter",
+    fold: Fold = None,
+    folds: Folds = 3,
+    seed: Seed = 0,
+    resume: Resume = False,
+    epochs_scale: Scale = 1.0,
+    device: Device = "auto",
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+) -> None:
+    """Train a direct network; fields named by the segmentation of the folder help it."""
+    from cellularity_core.errors import ModelError
+    from cellularity_core.training import plan as stages
+
+    if head not in stages.HEADS:
+        raise ModelError(f"There is no head '{head}'; choose {' or '.join(stages.HEADS)}.")
+    plan = _plan(data, out, recipe, folds, seed, resume, epochs_scale, device, bf16, threads)
+    stages.direct_stage(plan, head, fold)
+
+
+def train_set(
+    data: Data,
+    out: Out,
+    models: Annotated[Path, typer.Option("--models", help="Folder of the finished model set.")],
+    recipe: RecipeName = "starter",
+    folds: Folds = 3,
+    seed: Seed = 0,
+    resume: Resume = False,
+    epochs_scale: Scale = 1.0,
+    views: Annotated[int, typer.Option("--views", min=1, max=4, help="Test-time views.")] = 1,
+    device: Device = "auto",
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+) -> None:
+    """Train every stage and write the model set with its cards."""
+    from cellularity_core.training import plan as stages
+    from cellularity_core.training.assemble import assemble
+
+    plan = _plan(data, out, recipe, folds, seed, resume, epochs_scale, device, bf16, threads)
+    for fold in (*range(folds), None):
+        stages.segmentation_stage(plan, fold)
+    stages.maps_stage(plan)
+    for fold in (0, None):
+        stages.cascade_stage(plan, fold)
+        for head in stages.HEADS:
+            stages.direct_stage(plan, head, fold)
+    assemble(plan, models, views=views)

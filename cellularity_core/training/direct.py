@@ -1,0 +1,133 @@
+"""Training of the direct networks "R" and "C" (METHODS 5)."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from cellularity_core.agreement import icc_a1, mse
+from cellularity_core.networks import create
+from cellularity_core.networks.direct import Direct
+from cellularity_core.resample import resample
+from cellularity_core.training.augmentation import jitter_stain, random_view
+from cellularity_core.training.images import Loaded, batch_count, view_batches
+from cellularity_core.training.loop import Compute, fit
+from cellularity_core.training.losses import level_loss
+from cellularity_core.training.recipes import Direct as Settings
+from cellularity_core.training.targets import patch_target, trust, view_target
+
+
+def train_direct(
+    training: Sequence[Loaded],
+    validation: Sequence[Loaded],
+    settings: Settings,
+    *,
+    out: Path,
+    compute: Compute,
+    seed: int = 0,
+    resume: bool = False,
+    epochs_scale: float = 1.0,
+) -> nn.Module:
+    """Train a direct network and leave ``best.pt`` and ``log.csv`` in `out`.
+
+    Parameters and return value are those of `segmentation.train_segmentation`;
+    every item needs a score, points, or a benign field.
+    """
+    schedule = dataclasses.replace(
+        settings.schedule, epochs=max(1, round(settings.schedule.epochs * epochs_scale))
+    )
+    description = network_description(settings)
+    torch.manual_seed(seed)
+    model = create({**description, "frozen": settings.frozen}, settings.init)
+    assert isinstance(model, Direct)
+
+    def make(index: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], ...]:
+        item = training[index]
+        points = item.points
+        view = random_view(
+            item.pixels,
+            points.xy,
+            points.label,
+            side=settings.side,
+            mpp=item.sample.mpp,
+            view_mpp=settings.view_mpp,
+            rng=rng,
+            zoom=settings.zoom,
+        )
+        target = view_target(item.sample, view)
+        return (
+            jitter_stain(view.pixels, rng, settings.jitter),
+            np.array(target, np.float32),
+            np.array(trust(item.sample), np.float32),
+        )
+
+    def batches(epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        return view_batches(
+            len(training),
+            make,
+            batch=settings.batch,
+            epoch=epoch,
+            seed=seed,
+            repeats=settings.views,
+        )
+
+    def loss(model: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        assert isinstance(model, Direct)
+        images, target, weight = batch
+        target, weight = target.to(compute.device), weight.to(compute.device)
+        logits = model.logits(compute.images(images)).float()
+        if settings.head == "classification":
+            return level_loss(logits, target, settings.spread)
+        error = (model.score(logits) - target) ** 2
+        return (error * weight).sum() / weight.sum()
+
+    truth = np.array([patch_target(item) for item in validation])
+
+    def validate(model: nn.Module, epoch: int) -> dict[str, float]:
+        if not validation:
+            return {}
+        found = predict_direct(model, validation, settings, compute)
+        return {"mse": mse(truth, found), "icc": icc_a1(np.stack([truth, found], axis=1))}
+
+    fit(
+        model,
+        out=out,
+        schedule=schedule,
+        compute=compute,
+        batches=batches,
+        steps=batch_count(len(training), settings.batch, settings.views),
+        loss=loss,
+        validate=validate,
+        description={
+            "network": description,
+            "settings": dataclasses.asdict(settings),
+            "seed": seed,
+        },
+        resume=resume,
+    )
+    return model.to(compute.device).eval()
+
+
+def network_description(settings: Settings) -> dict[str, Any]:
+    """What `networks.create` needs to build this network."""
+    return {"kind": "direct", "encoder": settings.encoder, "head": settings.head}
+
+
+@torch.inference_mode()
+def predict_direct(
+    model: nn.Module, items: Sequence[Loaded], settings: Settings, compute: Compute
+) -> npt.NDArray[np.float64]:
+    """Cellularity of whole patches, shape (n,)."""
+    model.eval()
+    found = []
+    for item in items:
+        pixels = resample(item.pixels, item.sample.mpp / settings.view_mpp)
+        with compute.autocast():
+            score = model(compute.images(torch.tensor(pixels)[None]))
+        found.append(float(score.float()))
+    return np.array(found)

@@ -1,0 +1,280 @@
+"""The stages of a model set, each resumable, in one folder.
+
+    segmentation-fold0 ...   one per fold, for maps of patients it never saw
+    segmentation             of all patients: the one that ships
+    maps/                    activations by the fold that did not see the patient
+    gbt.txt, nuclei.json     boosted trees and nuclei thresholds on those maps
+    cascade*, direct-*       of fold 0 (for figures), then of all patients
+
+Figures come from patients that the network in question never saw: all folds for
+the boosted trees and the nuclei, fold 0 for the cascade and the direct networks.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cellularity_core import boosting
+from cellularity_core.datasets import Sample, load, patient_folds
+from cellularity_core.errors import DataError
+from cellularity_core.networks import create
+from cellularity_core.nuclei import PointCounts, detect_nuclei, point_f1
+from cellularity_core.training.activations import Activations, make_activations, read_activations
+from cellularity_core.training.cascade import train_cascade
+from cellularity_core.training.direct import train_direct
+from cellularity_core.training.images import Loaded, load_images
+from cellularity_core.training.loop import BEST, Compute, load_weights
+from cellularity_core.training.recipes import Recipe, recipe
+from cellularity_core.training.segmentation import (
+    SELF_LABELS,
+    network_description,
+    read_saved_points,
+    train_segmentation,
+    with_points,
+)
+from cellularity_core.training.targets import patch_target, trust
+
+HEADS: Final = {"regression": "direct-r", "classification": "direct-c"}
+F1_RADIUS_PX: Final = 6.0
+"""At 20x: 3 um (METHODS 10)."""
+
+
+@dataclasses.dataclass(slots=True)
+class Plan:
+    """Data, recipe and folder of one model set in the making.
+
+    Attributes
+    ----------
+    out : Path
+    data : list of str
+        ``KIND:FOLDER`` each.
+    recipe_name : str
+    compute : Compute
+    folds : int
+    seed : int
+    resume : bool
+    epochs_scale : float
+    """
+
+    out: Path
+    data: Sequence[str]
+    recipe_name: str
+    compute: Compute
+    folds: int = 3
+    seed: int = 0
+    resume: bool = False
+    epochs_scale: float = 1.0
+    items: list[Loaded] = dataclasses.field(init=False)
+    fold_of: npt.NDArray[np.int64] = dataclasses.field(init=False)
+    recipe: Recipe = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recipe = recipe(self.recipe_name)
+        samples: list[Sample] = [s for spec in self.data for s in load(spec)]
+        self.fold_of = patient_folds(samples, self.folds, self.seed)
+        self.items = load_images(samples)
+
+    def split(self, fold: int | None) -> tuple[list[Loaded], list[Loaded]]:
+        """Training and validation items of a fold; all and none for no fold."""
+        if fold is None:
+            return list(self.items), []
+        if not 0 <= fold < self.folds:
+            raise DataError(f"There is no fold {fold}; choose 0 to {self.folds - 1}.")
+        pairs = list(zip(self.items, self.fold_of, strict=True))
+        return [i for i, k in pairs if k != fold], [i for i, k in pairs if k == fold]
+
+    def run(self, stage: str, fold: int | None) -> Path:
+        """Folder of one training."""
+        return self.out / (stage if fold is None else f"{stage}-fold{fold}")
+
+    def options(self, stage: str, fold: int | None) -> dict[str, Any]:
+        return {
+            "out": self.run(stage, fold),
+            "compute": self.compute,
+            "seed": self.seed,
+            "resume": self.resume,
+            "epochs_scale": self.epochs_scale,
+        }
+
+
+def segmentation_stage(plan: Plan, fold: int | None) -> None:
+    """Train the segmentation of a fold, or of all patients."""
+    training, validation = plan.split(fold)
+    train_segmentation(
+        training,
+        validation,
+        plan.recipe.segmentation,
+        **plan.options("segmentation", fold),
+    )
+
+
+def maps_stage(plan: Plan) -> None:
+    """Activations of every patch by the segmentation of the fold that held it out."""
+    for fold in range(plan.folds):
+        _, held_out = plan.split(fold)
+        state = load_weights(plan.run("segmentation", fold) / BEST)
+        model = create(network_description(plan.recipe.segmentation))
+        model.load_state_dict(state["model"])
+        make_activations(
+            model.to(plan.compute.device).eval(),
+            held_out,
+            plan.recipe.segmentation,
+            plan.compute,
+            out=plan.out / "maps",
+            views=plan.recipe.boosting.views,
+            seed=plan.seed,
+        )
+
+
+def named(plan: Plan, items: Sequence[Loaded], fold: int | None) -> list[Loaded]:
+    """Items whose whole fields carry the nuclei that the segmentation of `fold` named."""
+    path = plan.run("segmentation", fold) / SELF_LABELS
+    points = read_saved_points(path) if path.exists() else {}
+    return [
+        with_points([item], points)[0] if item.sample.name in points else item for item in items
+    ]
+
+
+def learnable(items: Sequence[Loaded]) -> list[Loaded]:
+    """Items with a target: scored, pointed, or benign as a whole."""
+    return [
+        item
+        for item in items
+        if item.sample.scores or item.sample.points is not None or item.sample.field == "benign"
+    ]
+
+
+def direct_stage(plan: Plan, head: str, fold: int | None) -> None:
+    """Train a direct network of a fold, or of all patients."""
+    settings = plan.recipe.direct if head == "regression" else plan.recipe.direct_classes
+    training, validation = plan.split(fold)
+    train_direct(
+        learnable(named(plan, training, fold)),
+        learnable(validation),
+        settings,
+        **plan.options(HEADS[head], fold),
+    )
+
+
+def cascade_stage(plan: Plan, fold: int | None) -> None:
+    """Train the cascade of a fold, or of all patients."""
+    training, validation = plan.split(fold)
+    usable = learnable(named(plan, training, fold))
+    maps = [read_activations(plan.out / "maps", item.sample.name) for item in usable]
+    train_cascade(
+        usable,
+        maps,
+        learnable(validation),
+        plan.run("segmentation", fold) / BEST,
+        plan.recipe.cascade,
+        plan.recipe.segmentation,
+        **plan.options("cascade", fold),
+    )
+
+
+def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
+    """Train the boosted trees and write ``gbt.txt``; return each patch's score by trees
+    that never saw its patient, in the order of the plan's items."""
+    usable = learnable(named(plan, plan.items, None))
+    names = {item.sample.name for item in usable}
+    maps = {i.sample.name: read_activations(plan.out / "maps", i.sample.name) for i in plan.items}
+    fold = dict(zip((i.sample.name for i in plan.items), plan.fold_of, strict=True))
+
+    def fit_trees(items: Sequence[Loaded]) -> boosting.BoostedTrees:
+        tables = [maps[i.sample.name].features for i in items]
+        count = len(tables[0])
+        return boosting.train(
+            np.concatenate(tables),
+            np.repeat([patch_target(i) for i in items], count),
+            weights=np.repeat([trust(i.sample) for i in items], count),
+            seed=plan.seed,
+            rounds=plan.recipe.boosting.rounds,
+            learning_rate=plan.recipe.boosting.rate,
+        )
+
+    found = {}
+    for k in range(plan.folds):
+        trees = fit_trees([i for i in usable if fold[i.sample.name] != k])
+        for name, one in maps.items():
+            if fold[name] == k:
+                found[name] = float(trees.predict(one.features[:1])[0])
+    fit_trees([i for i in usable if i.sample.name in names]).save(plan.out / "gbt.txt")
+    return np.array([found[i.sample.name] for i in plan.items])
+
+
+def nuclei_stage(plan: Plan) -> dict[str, Any]:
+    """Choose how nuclei are found, by point F1 on held-out maps; write ``nuclei.json``."""
+    pointed = [i for i in plan.items if i.sample.points is not None]
+    maps = [read_activations(plan.out / "maps", i.sample.name) for i in pointed]
+    mpp = plan.recipe.segmentation.view_mpp
+    best: dict[str, Any] = {"f1": [-1.0]}
+    for joint, sigma in itertools.product((True, False), (1.5, 2.0, 2.5)):
+        grid = np.arange(0.06, 0.5, 0.04)
+        counts = {
+            round(float(t), 2): _counts(pointed, maps, mpp, [float(t)] * 3, sigma, joint)
+            for t in grid
+        }
+        # Per class independent thresholds; joint detection couples them only weakly.
+        chosen = [
+            max(counts, key=lambda t, k=k: counts[t].f1()[k])  # type: ignore[misc]
+            for k in range(3)
+        ]
+        f1 = _counts(pointed, maps, mpp, chosen, sigma, joint).f1()
+        if f1.mean() > np.mean(best["f1"]):
+            best = {
+                "thresholds": [float(c) for c in chosen],
+                "sigma_um": sigma,
+                "joint": joint,
+                "f1": [float(v) for v in f1],
+                "radius_um": F1_RADIUS_PX * mpp,
+            }
+    (plan.out / "nuclei.json").write_text(json.dumps(best, indent=1))
+    return best
+
+
+def _counts(
+    items: Sequence[Loaded],
+    maps: Sequence[Activations],
+    mpp: float,
+    thresholds: Sequence[float],
+    sigma: float,
+    joint: bool,
+) -> PointCounts:
+    total: PointCounts | None = None
+    for item, one in zip(items, maps, strict=True):
+        found = detect_nuclei(
+            one.plain.astype(np.float32) / 255, mpp, thresholds, sigma_um=sigma, joint=joint
+        )
+        counted = point_f1(item.points.xy, item.points.label, found, F1_RADIUS_PX)
+        total = counted if total is None else total + counted
+    if total is None:
+        raise DataError("No patch has nuclei points; add a data set that has, e.g. brca-m2c.")
+    return total
+
+
+def describe_networks(chosen: Recipe) -> dict[str, Mapping[str, Any]]:
+    """Description of every network of a set, as its manifest holds it."""
+    from cellularity_core.training import cascade, direct
+
+    return {
+        "segmentation": network_description(chosen.segmentation),
+        "cascade": cascade.network_description(chosen.cascade, chosen.segmentation),
+        "direct-r": {
+            **direct.network_description(chosen.direct),
+            "input_pool": _pool(chosen.direct.view_mpp, chosen),
+        },
+        "direct-c": {
+            **direct.network_description(chosen.direct_classes),
+            "input_pool": _pool(chosen.direct_classes.view_mpp, chosen),
+        },
+    }
+
+
+def _pool(mpp: float, chosen: Recipe) -> int:
+    return round(mpp / chosen.segmentation.view_mpp)
