@@ -12,5 +12,5 @@ page = st.navigation(
     ],
     position="top",
 )
-frame()
-page.run()
+with frame():
+    page.run()

@@ -5,15 +5,14 @@ from collections.abc import Hashable, Sequence
 import streamlit as st
 from streamlit_bokeh import streamlit_bokeh
 
-from cellularity_core.errors import CellularityError
 from cellularity_core.export import file_stem
 from cellularity_core.patch import Patch
-from db.errors import RecordError
 from db.records import ReadingRecord
 from pages.parts import state
 from pages.parts.batch import batch_table, steps
 from pages.parts.downloads import downloads
 from pages.parts.explanation import explanation, warnings
+from pages.parts.frame import show
 from pages.parts.intake import ask_size, drop_box, heading, is_waiting, problems
 from pages.parts.layers import Layers
 from pages.parts.reader import Reader, is_hidden, own_readings, own_score_form, reader_controls
@@ -29,8 +28,9 @@ def page() -> None:
     case = state.case()
     reader = reader_controls("Analyse")
     drop_box(case)
-    problems(case)
-    ask_size(case)
+    with st.container():
+        problems(case)
+        ask_size(case)
     if not case.patches:
         st.info(
             "Nothing here yet. Drop one or more H&E patches into the box above, or load the demo. "
@@ -74,7 +74,8 @@ def _open(
 ) -> None:
     """Scores, pictures and reasons of one patch."""
     result = case.results[patch.sha256]
-    warnings(patch, result)
+    with st.container():
+        warnings(patch, result)
     score_cards(result.scores, result.scale, own)
     st.markdown(spread(result.scores))
     _draw(case, patch, (patch.sha256, patch.mpp, result.model_sha256), models)
@@ -97,7 +98,4 @@ def _draw(case: Case, patch: Patch, what: Hashable, models: Engine | None = None
     streamlit_bokeh(case.view[1], use_container_width=False, key=state.VIEWER)
 
 
-try:
-    page()
-except (CellularityError, RecordError) as error:
-    st.error(str(error))
+show(page)

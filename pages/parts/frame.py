@@ -1,14 +1,25 @@
-"""What stands around every page."""
+"""What stands around every page, and how a page is run."""
 
+import runpy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
 import streamlit as st
 
+from cellularity_core.errors import CellularityError
+from db.errors import RecordError
+
+RESEARCH_USE: Final = "Research use only - not for diagnosis"
+
 ICON: Final = str(Path(__file__).with_name("icon.png"))
 """Icon of the browser's tab; one of Streamlit's own would be fetched from the internet."""
 
-RESEARCH_USE: Final = "Research use only - not for diagnosis"
+_APP: Final = Path(__file__).resolve().parents[2] / "app.py"
+
+_framed: ContextVar[bool] = ContextVar("framed", default=False)
 
 _STYLE: Final = """
 <style>
@@ -24,6 +35,28 @@ _STYLE: Final = """
 """
 
 
-def frame() -> None:
+@contextmanager
+def frame() -> Iterator[None]:
     """Spacing of the page, and the line that stays in sight while it scrolls."""
     st.html(f'{_STYLE}<div class="research-use" role="note">{RESEARCH_USE}</div>')
+    token = _framed.set(True)
+    try:
+        yield
+    finally:
+        _framed.reset(token)
+
+
+def show(page: Callable[[], None]) -> None:
+    """Run a page inside the app, and show the text of an error a user can act on.
+
+    Until `app.py` has run once in a server, Streamlit takes the folder ``pages``
+    for one of its own kind and runs a page that is asked for by itself, without
+    what must stand around it. Such a page runs the app, which comes back here.
+    """
+    if not _framed.get():
+        runpy.run_path(str(_APP))
+        return
+    try:
+        page()
+    except (CellularityError, RecordError) as error:
+        st.error(str(error))

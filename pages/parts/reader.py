@@ -26,7 +26,7 @@ class Reader:
 
 
 @st.cache_resource(show_spinner=False)
-def _store() -> Any:
+def store() -> Any:
     """Connection to the records, made once for all sessions."""
     return open_records()
 
@@ -48,7 +48,7 @@ def reader_controls(title: str) -> Reader:
         help="Your scores and your choice on the right are kept under this name.",
     ).strip()
     if name and st.session_state.get(_LOADED_FOR) != name:
-        with transaction(_store()) as db:
+        with transaction(store()) as db:
             known = records.find_reader(db, name=name)
         if known is not None:
             st.session_state[state.SCORE_FIRST] = known.score_first
@@ -67,7 +67,7 @@ def reader_controls(title: str) -> Reader:
 def _keep_choice() -> None:
     name = str(st.session_state.get(state.READER) or "").strip()
     if name:
-        with transaction(_store()) as db:
+        with transaction(store()) as db:
             records.keep_score_first(
                 db, name=name, score_first=bool(st.session_state[state.SCORE_FIRST])
             )
@@ -77,7 +77,7 @@ def own_readings(reader: Reader, sha256s: Collection[str]) -> dict[str, list[Rea
     """What this reader has scored of these patches, by checksum, oldest first."""
     if not reader.name or not sha256s:
         return {}
-    with transaction(_store()) as db:
+    with transaction(store()) as db:
         return records.readings(db, sha256s=sha256s, reader=reader.name)
 
 
@@ -116,7 +116,7 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
         width="stretch",
         help="A committed score cannot be changed; a second one is kept beside it.",
     ):
-        with transaction(_store()) as db:
+        with transaction(store()) as db:
             records.add_reading(
                 db,
                 sha256=patch.sha256,

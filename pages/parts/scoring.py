@@ -98,15 +98,23 @@ def _scored(
     return Scored(plain, layers_of(result))
 
 
+def forget() -> None:
+    """Drop every result that is kept."""
+    _scored.clear()
+
+
 def score_all(case: Case, wanted: list[Patch], on: Engine) -> None:
     """Score every patch that has no result yet, with a progress bar if they are many."""
+    # Always one element, so that what follows keeps its place and with it its state.
+    slot = st.empty()
     waiting = [patch for patch in wanted if not _is_current(case, patch, on)]
     if not waiting:
         return
-    with _progress(len(waiting)) as show:
+    with slot, _progress(len(waiting)) as show:
         for done, patch in enumerate(waiting):
             show(done, patch.name)
             case.results[patch.sha256] = scored(patch, on).result
+    slot.empty()
 
 
 def _is_current(case: Case, patch: Patch, on: Engine) -> bool:
@@ -128,4 +136,3 @@ def _progress(count: int) -> Iterator[Callable[[int, str], object]]:
     yield lambda done, name: bar.progress(
         done / count, text=f"Scoring patch {done + 1} of {count}: {name}"
     )
-    bar.empty()
