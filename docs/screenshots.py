@@ -1,0 +1,122 @@
+"""Make the pictures in this folder from the running app and its synthetic demo.
+
+    python docs/screenshots.py
+
+starts the app with records of its own, drives a headless Chromium (see
+``CHROMIUM`` in README.md) and writes PNG files below 300 kB each.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+PORT = int(os.environ.get("PORT", "8799"))
+URL = f"http://127.0.0.1:{PORT}"
+MOST_BYTES = 300_000
+WIDE, TABLET = 1280, 820
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+
+
+@contextmanager
+def running_app() -> Iterator[None]:
+    """The app on a port of its own, with empty records."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "streamlit", "run", "app.py"]
+        command += ["--server.headless", "true", "--server.address", "127.0.0.1"]
+        command += ["--server.port", str(PORT), "--server.fileWatcherType", "none"]
+        environment = os.environ | {"CELLULARITY_DB": str(Path(folder) / "shots.db")}
+        server = subprocess.Popen(command, cwd=ROOT, env=environment)
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"{URL}/_stcore/health", timeout=2).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
+            yield
+        finally:
+            server.terminate()
+            server.wait(timeout=15)
+
+
+def shoot(page: Page, name: str, height: int | None = None) -> None:
+    """Save the page, as high as its content or as `height`, in 256 colours."""
+    width = page.viewport_size["width"] if page.viewport_size else WIDE
+    page.wait_for_timeout(1000)
+    if height is None:
+        height = int(page.evaluate("document.querySelector('.stMain').scrollHeight")) + 20
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_timeout(1500)
+    path = ROOT / "docs" / name
+    page.screenshot(path=path)
+    with Image.open(path) as shot:
+        small = shot.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    size = path.stat().st_size
+    sys.stdout.write(f"{name}: {size / 1000:.0f} kB\n")
+    if size > MOST_BYTES:
+        raise SystemExit(f"{name} is larger than {MOST_BYTES / 1000:.0f} kB")
+
+
+def analyse(page: Page) -> None:
+    """The demo: scores and pictures, wide and on a tablet, and the layers drawn as points."""
+    page.goto(URL)
+    page.locator(".st-key-analyse-demo button").click()
+    page.locator(".viewer-status").get_by_text("Area above").wait_for()
+    shoot(page, "analyse.png")
+    page.set_viewport_size({"width": TABLET, "height": 1180})
+    shoot(page, "analyse-tablet.png")
+
+
+def score_first(page: Page) -> None:
+    """A patch before the reader has scored it, and after."""
+    page.goto(f"{URL}/?reader=KW")
+    page.get_by_text("Score first, then reveal the models").click()
+    page.locator(".st-key-analyse-demo button").click()
+    commit = page.locator(".st-key-analyse-commit button").first
+    commit.wait_for()
+    page.set_viewport_size({"width": WIDE, "height": 900})
+    shoot(page, "score-first.png")
+    page.get_by_label("or typed (%)").fill("35")
+    page.get_by_label("or typed (%)").press("Enter")
+    commit.click()
+    page.locator(".viewer-status").get_by_text("Area above").wait_for()
+    page.locator(".viewer-shown").get_by_text("Areas").click()
+    page.locator(".viewer-shown").get_by_text("Nuclei").click()
+    page.set_viewport_size({"width": WIDE, "height": 900})
+    shoot(page, "revealed.png")
+
+
+def models(page: Page) -> None:
+    """The card of the model set."""
+    page.goto(f"{URL}/models")
+    page.get_by_role("heading", name="Models", exact=True).wait_for()
+    shoot(page, "models.png", height=1100)
+
+
+def main() -> None:
+    """Take every picture."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with running_app(), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        for take in (analyse, score_first, models):
+            page = browser.new_page(viewport={"width": WIDE, "height": 900})
+            page.set_default_timeout(90_000)
+            take(page)
+            page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
