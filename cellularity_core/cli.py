@@ -11,7 +11,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 
 DEBUG = "CELLULARITY_DEBUG"
 """Environment variable that shows the traceback of an unexpected error."""
+
+MAX_VIEWS = 4
+"""Test-time views there are; `scorer.VIEWS` without its import."""
 
 WITHOUT_TRAINING = ("score", "bench", "--version")
 """Commands that never load the training package."""
@@ -158,6 +160,7 @@ def score(
         int | None,
         typer.Option(
             min=1,
+            max=MAX_VIEWS,
             help="Views of a patch to average; by default the model set's.",
             show_default=False,
         ),
@@ -174,9 +177,10 @@ def score(
     targets = _targets(
         json=json, parquet=parquet, csv=csv, nuclei=nuclei, geojson=geojson, overlay=overlay
     )
-    if not any(path.exists() for path in inputs):
+    if not any(map(_holds_files, inputs)):
         raise typer.BadParameter(
-            f"there is no {inputs[0]}; give files or folders that exist.",
+            f"there is no file in {', '.join(map(str, inputs))}; give images, or folders, ZIP "
+            "files or manifests of images.",
             param_hint="IMAGE|FOLDER|ZIP|MANIFEST.csv",
         )
     scorer = _open_scorer(model_set, device, methods, tta)
@@ -236,6 +240,11 @@ def _targets(**paths: Path | None) -> "Targets":
     return targets
 
 
+def _holds_files(path: Path) -> bool:
+    """Whether there is anything to read at `path`."""
+    return path.is_file() or any(inner.is_file() for inner in path.rglob("*"))
+
+
 def _known_set(name: str) -> None:
     from cellularity_core.model_store import available
 
@@ -249,7 +258,14 @@ def _known_set(name: str) -> None:
 def _open_scorer(
     model_set: str, device: Device, methods: tuple[str, ...], views: int | None
 ) -> "Scorer":
+    from cellularity_core.model_store import open_set
+
     _known_set(model_set)
+    held = open_set(model_set).methods
+    if not set(methods) <= set(held):
+        raise typer.BadParameter(
+            f"the model set {model_set!r} has {', '.join(held)} only.", param_hint="--models"
+        )
     from cellularity_core.scorer import Scorer
 
     return Scorer.open(model_set, device=device.value, methods=methods, views=views)
@@ -293,11 +309,6 @@ def _score(
             progress.update(
                 task, completed=count, rate=f"{count / elapsed:.1f} a second" if elapsed else ""
             )
-        if count == 0 and not errors:
-            raise typer.BadParameter(
-                "no image was found in what was given; PNG, JPEG, TIFF and ZIP files are read.",
-                param_hint="IMAGE|FOLDER|ZIP|MANIFEST.csv",
-            )
         model_set = scorer.model_set
         writer.finish(
             errors,
@@ -324,12 +335,10 @@ def _read(
     """
     from cellularity_core.patch import Rejected, collect
 
-    absent = [path for path in inputs if not path.exists()]
-    missing = (Rejected(str(path), "There is no such file; check the path.") for path in absent)
-    for item in chain(missing, collect([path for path in inputs if path not in absent], mpp)):
+    for item in collect(inputs, mpp):
         if isinstance(item, Rejected):
             errors.append((item.name, item.reason))
-            _complain(f"{item.name}: {item.reason}")
+            _complain(item.reason)
         else:
             waiting.append(item.pixels if keep else None)
             yield item

@@ -1,0 +1,134 @@
+"""The methods written the obvious way: what our speed is measured against.
+
+PyTorch in eager mode and contiguous layout, one patch after another, 18 calls of
+`skimage.feature.blob_log`, NumPy sums and the `shap` package. Same weights, same
+scores; a test holds both pipelines to each other.
+"""
+
+from typing import Any, Final
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import shap
+import torch
+from skimage import feature
+
+from cellularity_core.blobs import BLOB_THRESHOLDS, SIGMAS
+from cellularity_core.conventions import CLASSES, FEATURE_MPP, FEATURE_PIXELS, METHODS
+from cellularity_core.features import AREA_THRESHOLDS
+from cellularity_core.model_store import ModelSet
+from cellularity_core.patch import Patch
+from cellularity_core.resample import resize
+from cellularity_core.scorer import NETWORK_OF, VIEWS
+from cellularity_core.training.packaging import load_network
+
+Maps = npt.NDArray[np.float32]
+
+NO_PRUNING: Final = 1.001
+"""Overlap that no pair of blobs exceeds; rounding lifts some a little over 1."""
+
+
+class EagerNetwork:
+    """One network of a model set in PyTorch, on CPU, uncompiled.
+
+    Parameters
+    ----------
+    model_set : ModelSet
+    name : str
+        Of the network, e.g. "direct-r".
+    """
+
+    def __init__(self, model_set: ModelSet, name: str) -> None:
+        described = dict(model_set.manifest["networks"][name])
+        self._network = load_network(described, model_set.file(f"{name}.safetensors")).eval()
+
+    def __call__(self, tiles: npt.NDArray[np.uint8]) -> tuple[Maps, ...]:
+        """What the network says of tiles (B, H, W, 3), as `engine.Network` gives it."""
+        planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))
+        with torch.inference_mode():
+            found = self._network(torch.from_numpy(planes).permute(0, 2, 3, 1))
+        outputs = found if isinstance(found, tuple) else (found,)
+        return tuple(output.numpy() for output in outputs)
+
+
+class NaivePipeline:
+    """All methods of a model set, for patches at its pixel size that fit in one tile."""
+
+    def __init__(self, model_set: ModelSet, views: int | None = None) -> None:
+        self._mpp = model_set.mpp
+        self._views = VIEWS[: views or model_set.views]
+        self._networks = {
+            NETWORK_OF[method]: EagerNetwork(model_set, NETWORK_OF[method])
+            for method in model_set.methods
+        }
+        self._trees = lightgbm.Booster(model_file=str(model_set.file("gbt.txt")))
+        self._explainer = shap.TreeExplainer(self._trees)
+
+    def score(self, patch: Patch) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
+        """Score one patch.
+
+        Parameters
+        ----------
+        patch : Patch
+            Sides in multiples of 32, at most `tiling.WHOLE` pixels.
+
+        Returns
+        -------
+        scores : dict of str to float
+            By method, in [0, 1].
+        contributions : ndarray of float64, shape (81,)
+            SHAP values of the "gbt" score.
+        """
+        views: dict[str, list[float]] = {}
+        shares = []
+        for axes in self._views:
+            tiles = np.flip(patch.pixels[None], axes)
+            found = {name: network(tiles) for name, network in self._networks.items()}
+            for name, outputs in found.items():
+                if outputs[0].ndim == 1:
+                    views.setdefault(name, []).append(float(outputs[0][0]))
+            # rows and columns are axes 1 and 2 of tiles (B, H, W, 3) and of maps (4, H, W)
+            maps = np.flip(found["segmentation"][0][0], axes)
+            row = blob_log_features(self._small(maps))[None]
+            views.setdefault("segmentation", []).append(float(self._trees.predict(row)[0]))
+            shares.append(self._explainer.shap_values(row)[0])
+        scores = {
+            method: min(1.0, max(0.0, float(np.mean(views[NETWORK_OF[method]]))))
+            for method in METHODS
+            if NETWORK_OF[method] in views
+        }
+        return scores, np.mean(shares, axis=0)
+
+    def _small(self, maps: Maps) -> Maps:
+        height, width = (round(side * self._mpp / FEATURE_MPP) for side in maps.shape[1:])
+        return np.stack([resize(np.ascontiguousarray(m), (height, width)) for m in maps])
+
+
+def blob_log_features(maps: Maps) -> npt.NDArray[np.float64]:
+    """The 81 features as `features.features` defines them, shape (81,)."""
+    values: list[float] = []
+    for image in maps[: len(CLASSES)]:
+        values.append(image.sum(dtype=np.float64))
+        for threshold in AREA_THRESHOLDS:
+            above = image > threshold
+            values += [above.sum(), image[above].sum(dtype=np.float64)]
+        for threshold in BLOB_THRESHOLDS:
+            found = all_blobs(image, threshold)
+            values += [len(found), image[tuple(found[:, :2].astype(int).T)].sum(dtype=np.float64)]
+    row: npt.NDArray[np.float64] = np.array(values) * (FEATURE_PIXELS / maps[0].size)
+    return row
+
+
+def all_blobs(image: Maps, threshold: float) -> Maps:
+    """`skimage.feature.blob_log` at our scales without pruning: rows of (row, column, sigma)."""
+    find: Any = feature.blob_log  # annotated in part
+    found: Maps = find(
+        image,
+        min_sigma=SIGMAS[0],
+        max_sigma=SIGMAS[-1],
+        num_sigma=len(SIGMAS),
+        threshold=threshold,
+        overlap=NO_PRUNING,
+    )
+    return found
