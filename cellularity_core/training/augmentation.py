@@ -78,7 +78,8 @@ def jitter_stain(
     if strength.noise > 0 and rng.random() < 0.3:
         noise = rng.standard_normal(out.shape, dtype=np.float32)
         out = out + rng.uniform(0, strength.noise) * noise
-    return np.clip(out, 0, 255).astype(np.uint8)
+    restained: npt.NDArray[np.uint8] = np.clip(out, 0, 255).astype(np.uint8)
+    return restained
 
 
 @dataclass(frozen=True, slots=True)

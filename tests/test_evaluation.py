@@ -1,0 +1,55 @@
+"""Figures, AUC and conformal widths against their definitions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from cellularity_core.evaluation import auc, conformal_half_width, figures
+
+GRADES = st.lists(st.integers(0, 6), min_size=1, max_size=20)
+
+
+@given(high=GRADES, low=GRADES)
+def test_auc_is_sklearns(high, low):
+    truth = [1] * len(high) + [0] * len(low)
+    assert auc(high, low) == pytest.approx(roc_auc_score(truth, high + low))
+
+
+def test_auc_of_nothing_is_undefined():
+    assert np.isnan(auc([], [1.0]))
+
+
+def test_conformal_width_covers_new_residuals():
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(2000):
+        residuals = rng.normal(size=31)
+        width = conformal_half_width(residuals[:30], 0.9)
+        covered.append(abs(residuals[30]) <= width)
+    # rank 28 of 30: coverage 28/31 = 0.903 exactly.
+    assert np.mean(covered) == pytest.approx(28 / 31, abs=0.02)
+
+
+def test_few_residuals_give_the_largest():
+    assert conformal_half_width([0.1, -0.4, 0.2], 0.9) == 0.4
+
+
+def test_interval_widens_when_patches_share_patients():
+    rng = np.random.default_rng(1)
+    truth = np.repeat(rng.random(12), 10)
+    found = np.clip(truth + np.repeat(rng.normal(0, 0.15, 12), 10), 0, 1)
+    grouped = figures(truth, found, [str(k // 10) for k in range(120)], draws=300)
+    alone = figures(truth, found, [str(k) for k in range(120)], draws=300)
+    assert grouped["mse"][0] == alone["mse"][0]
+    width = [f["mse"][2] - f["mse"][1] for f in (grouped, alone)]
+    assert width[0] > 1.5 * width[1]
+
+
+def test_perfect_scores():
+    truth = np.linspace(0, 1, 20)
+    found = figures(truth, truth, [str(k) for k in range(20)], draws=50)
+    assert found["icc_a1"][0] == pytest.approx(1)
+    assert found["mse"] == (0, 0, 0)
+    assert found["kappa4"][0] == found["pk"][0] == 1
