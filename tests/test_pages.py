@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from html import unescape
 from pathlib import Path
 
@@ -95,8 +96,13 @@ def cards(at: AppTest) -> dict[str, str]:
     return dict(found)
 
 
+@cache
+def scorer() -> Scorer:
+    return Scorer.open()
+
+
 def expected(file: File, **how: float) -> PatchResult:
-    [result] = Scorer.open().score([load_patch(file[1], file[0], **how)])
+    [result] = scorer().score([load_patch(file[1], file[0], **how)])
     return result
 
 
@@ -399,7 +405,7 @@ def test_no_models_give_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_models_page_shows_card_figures_and_gain() -> None:
     at = app().switch_page("pages/models.py").run()
     assert not at.exception
-    card = Scorer.open().model_set.card()
+    card = scorer().model_set.card()
     assert card.strip()
     assert any(element.value.strip() == card.strip() for element in at.markdown)
     assert len(at.get("plotly_chart")) == 1

@@ -71,7 +71,7 @@ def _row(
         row[METHOD_CODES[method]] = None if value is None else 100 * value
     counts = result.nuclei.counts() if result else {}
     row |= {name.capitalize(): counts.get(name) for name in CLASSES}
-    row["Warnings"] = ", ".join(result.quality.flags) if result else ""
+    row["Warnings"] = ", ".join(result.quality.flags).replace("-", " ") if result else ""
     return row
 
 

@@ -34,7 +34,7 @@ def drop_box(case: Case) -> None:
             type=list(ENDINGS),
             accept_multiple_files=True,
             key=state.upload_key(),
-            help="64 to 4096 pixels a side. Nothing leaves this machine.",
+            help="64 to 4096 pixels a side. They stay on the machine that runs this app.",
         )
         left, right = st.columns([3, 1])
         if left.button("Load the demo (synthetic, drawn by a program)", key=state.DEMO):

@@ -131,7 +131,10 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
             )
         st.rerun()
     if seen:
-        st.caption("You have seen the models' output for this patch; the score is kept as such.")
+        st.caption(
+            "The models' output for this patch has been on this screen, so your score is kept as "
+            "given after seeing it. Another reader starts by reloading the page."
+        )
     if not reader.name:
         st.caption("Type your name or initials under “Reader” above: the score is kept with it.")
     else:

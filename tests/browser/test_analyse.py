@@ -330,8 +330,7 @@ def test_nothing_is_cut_off(page: "Page", app_server: str, files: list[Path], wi
         assert box["x"] + box["width"] <= width
         assert box["width"] > 0.4 * width
         assert box["height"] == pytest.approx(box["width"], rel=0.02)
-    line = page.get_by_text("Research use only - not for diagnosis")
-    assert line.is_visible()
+    page.get_by_text("Research use only - not for diagnosis").wait_for()
 
 
 def test_a_page_opened_first_by_its_address_is_inside_the_app(
@@ -339,5 +338,5 @@ def test_a_page_opened_first_by_its_address_is_inside_the_app(
 ) -> None:
     page.goto(f"{app_server}/models")
     page.get_by_role("heading", name="Models", exact=True).wait_for()
-    assert page.get_by_text("Research use only - not for diagnosis").is_visible()
-    assert page.get_by_text("Analyse").first.is_visible()
+    page.get_by_text("Research use only - not for diagnosis").wait_for()
+    page.get_by_role("link", name="Analyse").first.wait_for()
