@@ -43,8 +43,16 @@ def create_encoder(
 def create_classifier(
     name: str, *, outputs: int, init: str = "random", in_channels: int = 3
 ) -> nn.Module:
-    """A timm network with global pooling and a new head of `outputs` values."""
-    return _create(name, init, in_channels, num_classes=outputs)
+    """A timm network with global pooling and a new head of `outputs` values.
+
+    The head starts near zero: timm draws some heads so wide that a single output
+    begins deep in a sigmoid's flat ends and hardly learns.
+    """
+    network: Any = _create(name, init, in_channels, num_classes=outputs)
+    head = network.get_classifier()
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    return network  # type: ignore[no-any-return]
 
 
 def _create(name: str, init: str, in_channels: int, **arguments: Any) -> nn.Module:

@@ -1,0 +1,185 @@
+"""The shipped set, scored: engines agree, order and tiling hold, damage is refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cellularity_core import model_store, tiling
+from cellularity_core.conventions import METHODS
+from cellularity_core.engine import CompiledNetwork, TorchNetwork
+from cellularity_core.errors import ModelError
+from cellularity_core.features import features
+from cellularity_core.nuclei import point_f1
+from cellularity_core.patch import Patch, load_patch, pixel_digest
+from cellularity_core.points import read_points
+from cellularity_core.scorer import Scorer
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer.open()
+
+
+@pytest.fixture(scope="module")
+def patches(data_root: Path) -> list[Patch]:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[:5]
+    return [load_patch(f.read_bytes(), f.name, 0.5) for f in files]
+
+
+def made(pixels: np.ndarray, mpp: float = 0.5) -> Patch:
+    pixels = np.ascontiguousarray(pixels)
+    return Patch("made", pixels, mpp, "user", pixel_digest(pixels))
+
+
+@pytest.mark.parametrize("name", ["segmentation", "cascade", "direct-r", "direct-c"])
+def test_both_engines_give_the_same_numbers(scorer, patches, name):
+    chosen = scorer.model_set
+    weights = chosen.file(f"{name}.safetensors")
+    compiled = CompiledNetwork(chosen.file(f"{name}.onnx"), 2)
+    reference = TorchNetwork(dict(chosen.manifest["networks"][name]), weights, "cpu")
+    tiles = tiling.cut(patches[0].pixels, tiling.Tile(0, 0, 320, 256))[None]
+    for a, b in zip(compiled(tiles), reference(tiles), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_results_are_whole_ordered_and_consistent(scorer, patches):
+    results = list(scorer.score(patches))
+    assert [r.image for r in results] == [p.name for p in patches]
+    for patch, r in zip(patches, results, strict=True):
+        assert tuple(r.scores) == METHODS
+        for score in r.scores.values():
+            assert 0 <= score.low <= score.value <= score.high <= 1
+        assert r.activations["gbt"].shape == (4, *patch.pixels.shape[:2])
+        total = r.base_value + r.contributions.sum()
+        assert r.scores["gbt"].value == pytest.approx(np.clip(total, 0, 1), abs=1e-9)
+        np.testing.assert_allclose(features(r.feature_maps["gbt"]), r.features, rtol=1e-9)
+        assert r.model_sha256 == scorer.model_set.sha256
+        assert r.sha256 == patch.sha256
+
+
+def test_a_patch_scores_the_same_alone_in_a_batch_and_again(scorer, patches):
+    batch = [r.scores["cascade"].value for r in scorer.score(patches, maps=False)]
+    alone = [next(scorer.score([p], maps=False)).scores["cascade"].value for p in patches]
+    assert batch == alone
+
+
+def test_nuclei_fall_on_annotated_nuclei(scorer, patches, data_root):
+    """The set learnt from these; that it misses them would be a slip of axes or scale."""
+    total = None
+    for r in scorer.score(patches):
+        stem = r.image.removesuffix(".png")
+        truth = read_points(data_root / "brca_m2c" / "labels" / f"{stem}_gt_class_coords.txt")
+        counted = point_f1(truth.xy, truth.label, r.nuclei, 6.0)
+        total = counted if total is None else total + counted
+    assert total.f1().mean() > 0.5
+
+
+def test_pixel_size_is_honoured(scorer, patches):
+    """The same field at half the pixels and twice the um/px scores alike."""
+    import cv2
+
+    pixels = patches[0].pixels[:480, :480]
+    fine = cv2.resize(pixels, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    a, b = scorer.score([made(pixels), made(fine, 0.25)])
+    assert a.scores["gbt"].value == pytest.approx(b.scores["gbt"].value, abs=0.08)
+    assert b.activations["gbt"].shape == (4, 960, 960)
+    assert b.nuclei.xy.max() > 480
+
+
+def test_a_large_patch_is_tiled_without_a_seam(scorer, patches):
+    pixels = np.tile(patches[0].pixels[:480, :480], (2, 2, 1))
+    result = next(scorer.score([made(pixels)]))
+    maps = result.activations["gbt"].astype(np.float32)
+    assert maps.shape == (4, 960, 960)
+    for tile in tiling.plan(960, 960):
+        for edge in {tile.left, tile.left + tile.width} - {0, 960}:
+            step = np.abs(maps[:, :, edge] - maps[:, :, edge - 1]).mean()
+            usual = np.abs(np.diff(maps, axis=2)).mean()
+            assert step < 3 * usual
+
+
+def test_smallest_and_oblong_patches(scorer, patches):
+    pixels = patches[0].pixels
+    results = list(scorer.score([made(pixels[:64, :64]), made(pixels[:64, :400])]))
+    assert [r.activations["gbt"].shape for r in results] == [(4, 64, 64), (4, 64, 400)]
+
+
+def test_empty_glass_has_no_score(scorer):
+    result = next(scorer.score([made(np.full((256, 256, 3), 245, np.uint8))]))
+    assert all(s.value is s.low is s.high is None for s in result.scores.values())
+    assert not result.quality.reliable
+    assert len(result.nuclei) == 0
+
+
+def test_views_average(scorer, patches):
+    two = Scorer.open(views=2, methods=("gbt", "direct-r"))
+    one = next(scorer.score(patches[:1]))
+    both = next(two.score(patches[:1]))
+    assert tuple(both.scores) == ("gbt", "direct-r")
+    mirrored = made(patches[0].pixels[:, ::-1])
+    flipped = next(scorer.score([mirrored]))
+    mean = (one.scores["direct-r"].value + flipped.scores["direct-r"].value) / 2
+    # Padding falls on the other side of a mirrored patch, so only nearly.
+    assert both.scores["direct-r"].value == pytest.approx(mean, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"model_set": "none"}, "no model set 'none'"),
+        ({"methods": ("gbt", "x")}, "no method 'x'"),
+        ({"views": 9}, "choose 1 to 4"),
+        ({"device": "tpu"}, "choose one of auto, cpu, cuda"),
+    ],
+)
+def test_unusable_choices(arguments, match):
+    with pytest.raises(ModelError, match=match):
+        Scorer.open(**arguments)
+
+
+@pytest.mark.parametrize("name", ["gbt.txt", "segmentation.safetensors", "direct-c.onnx"])
+def test_an_altered_file_is_refused(tmp_path, name):
+    source = model_store.open_set().folder
+    shutil.copytree(source, tmp_path / "starter")
+    path = tmp_path / "starter" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=f"{name}.*altered or damaged"):
+        Scorer.open(root=tmp_path)
+
+
+def test_a_broken_manifest_is_refused(tmp_path):
+    (tmp_path / "starter").mkdir()
+    (tmp_path / "starter" / "manifest.json").write_text(json.dumps({"files": {}}))
+    with pytest.raises(ModelError, match=r"manifest .* cannot be used"):
+        model_store.open_set("starter", tmp_path)
+
+
+def test_the_shipped_set_is_small_and_has_its_cards():
+    chosen = model_store.open_set()
+    assert sum(p.stat().st_size for p in chosen.folder.iterdir()) < 60e6
+    for name in ("README", "segmentation", "gbt", "cascade", "direct-r", "direct-c"):
+        card = (chosen.folder / f"{name}.md").read_text()
+        assert "Research use only" in card
+        assert "weak TC" in card
+    for method in METHODS:
+        assert chosen.figures(method)["n"] > 20
+        assert 0 < chosen.half_width(method) < 0.6
+
+
+def test_scoring_starts_without_training_libraries():
+    code = (
+        "import sys; from cellularity_core.scorer import Scorer; Scorer.open(); "
+        "print([m for m in ('torch','timm','segmentation_models_pytorch','shap','streamlit') "
+        "if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,218 @@
+"""Losses and views against slow definitions; tiny real trainings that learn and resume."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cellularity_core.conventions import MALIGNANT
+from cellularity_core.datasets import Sample
+from cellularity_core.points import NucleiPoints
+from cellularity_core.training.augmentation import StainJitter, jitter_stain, random_view
+from cellularity_core.training.images import Loaded
+from cellularity_core.training.loop import Compute, Schedule, fit, load_weights
+from cellularity_core.training.losses import level_loss, segmentation_loss
+from cellularity_core.training.recipes import Segmentation
+from cellularity_core.training.segmentation import train_segmentation
+from cellularity_core.training.targets import patch_target
+
+CPU = Compute(torch.device("cpu"), bf16=False)
+
+
+def slow_loss(p: float, y: float, a: float = 0.15) -> float:
+    bce = -(y * math.log(p) + (1 - y) * math.log(1 - p))
+    union = y + p - y * p
+    return (1 - a) * bce - a * (y * p / union if union else 0)
+
+
+def test_segmentation_loss_is_equations_1_to_3():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.95, (2, 4, 3, 5))
+    y = rng.integers(0, 2, p.shape).astype(float)
+    weights = (1.0, 1.0, 4.0, 1.0)
+    per_class = [
+        np.mean(
+            [
+                slow_loss(p[b, c, i, j], y[b, c, i, j])
+                for b in range(2)
+                for i in range(3)
+                for j in range(5)
+            ]
+        )
+        for c in range(4)
+    ]
+    expected = sum(w * v for w, v in zip(weights, per_class, strict=True)) / sum(weights)
+    logits = torch.from_numpy(np.log(p / (1 - p)))
+    found = segmentation_loss(logits, torch.from_numpy(y).float(), weights)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_unknown_channels_do_not_count():
+    logits = torch.randn(1, 4, 4, 4, requires_grad=True)
+    known = torch.tensor([[1.0, 0.0, 1.0, 1.0]])
+    segmentation_loss(logits, torch.zeros(1, 4, 4, 4), (1, 1, 4, 1), known).backward()
+    assert logits.grad[0, 1].abs().sum() == 0
+    assert logits.grad[0, 0].abs().sum() > 0
+
+
+def test_level_loss_is_smallest_at_the_truth():
+    target = torch.tensor([0.37])
+    for spread in (0.0, 0.04):
+        losses = []
+        for k in range(101):
+            logits = torch.full((1, 101), -4.0)
+            logits[0, k] = 4
+            losses.append(float(level_loss(logits, target, spread)))
+        assert int(np.argmin(losses)) == 37
+
+
+@pytest.mark.parametrize("side", [96, 160, 256])
+def test_nuclei_move_with_the_image(side):
+    """Dots drawn on the image are found at the moved points, reflections included."""
+    xy = np.array([[40.0, 60.0], [100.0, 30.0], [120.0, 140.0], [20.0, 150.0]])
+    image = np.full((180, 170, 3), 220, np.uint8)
+    for x, y in xy.astype(int):
+        image[y - 2 : y + 3, x - 2 : x + 3] = 0
+    found = 0
+    for seed in range(30):
+        view = random_view(
+            image,
+            xy,
+            np.full(4, MALIGNANT),
+            side=side,
+            mpp=0.5,
+            view_mpp=0.5,
+            rng=np.random.default_rng(seed),
+            zoom=0.15,
+        )
+        assert view.pixels.shape == (side, side, 3)
+        for x, y in view.xy:
+            if 3 <= x < side - 3 and 3 <= y < side - 3:
+                near = view.pixels[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2]
+                assert near.mean() < 60
+                found += 1
+        dark = (view.pixels[..., 0] < 60).sum()
+        inside = ((view.xy > -3) & (view.xy < side + 3)).all(axis=1).sum()
+        assert dark <= 40 * max(1, inside)
+    assert found > 30
+
+
+def test_view_reports_its_pixel_size():
+    image = np.zeros((400, 400, 3), np.uint8)
+    view = random_view(
+        image,
+        np.empty((0, 2)),
+        np.empty(0, int),
+        side=100,
+        mpp=0.5,
+        view_mpp=1.0,
+        rng=np.random.default_rng(0),
+        zoom=0.0,
+    )
+    assert view.mpp == pytest.approx(1.0)
+
+
+def test_stain_jitter_of_nothing_changes_nothing():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    still = StainJitter(amount=0, offset=0, hue=0, blur=0, noise=0)
+    same = jitter_stain(pixels, np.random.default_rng(0), still)
+    assert np.abs(same.astype(int) - pixels).max() <= 1
+    moved = jitter_stain(pixels, np.random.default_rng(0), StainJitter())
+    assert np.abs(moved.astype(int) - pixels).mean() > 3
+
+
+def dotted(seed: int, count: int = 12) -> Loaded:
+    """A patch of pink ground with dark nuclei, all malignant."""
+    rng = np.random.default_rng(seed)
+    pixels = np.full((96, 96, 3), (225, 170, 200), np.uint8)
+    xy = rng.uniform(8, 88, (count, 2))
+    rows, columns = np.mgrid[:96, :96]
+    for x, y in xy:
+        pixels[(columns - x) ** 2 + (rows - y) ** 2 < 36] = (80, 40, 120)
+    sample = Sample(
+        Path("x"),
+        f"p{seed}",
+        f"patient{seed}",
+        "s",
+        points=NucleiPoints(xy, np.full(count, MALIGNANT, np.int8), {}),
+    )
+    return Loaded(sample, pixels)
+
+
+def tiny(epochs: int) -> Segmentation:
+    return Segmentation(
+        encoder="tf_efficientnet_lite0",
+        decoder="fpn-light",
+        init="imagenet",
+        schedule=Schedule(epochs, rate=2e-3),
+        side=64,
+        batch=4,
+        jitter=StainJitter(amount=0.05, offset=0, hue=0.01, blur=0, noise=0),
+    )
+
+
+def test_a_tiny_segmentation_learns_where_nuclei_are(tmp_path):
+    items = [dotted(k) for k in range(8)]
+    train_segmentation(items, [dotted(99)], tiny(14), out=tmp_path / "run", compute=CPU, seed=1)
+    rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert len(rows) == 15
+    last = dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))
+    assert float(last["jaccard_malignant"]) > 0.5
+
+
+def regression(out: Path, resume: bool, epochs: int = 4, stop_after: int | None = None) -> dict:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Dropout(0.3), nn.Flatten(), nn.Linear(4, 1))
+
+    def batches(epoch: int):
+        if stop_after is not None and epoch >= stop_after:
+            raise KeyboardInterrupt
+        rng = torch.Generator().manual_seed(epoch)
+        for _ in range(5):
+            x = torch.randn(8, 1, 3, 3, generator=rng)
+            yield x, x.sum(dim=(1, 2, 3))
+
+    fit(
+        model,
+        out=out,
+        schedule=Schedule(epochs, rate=1e-2),
+        compute=CPU,
+        batches=batches,
+        steps=5,
+        loss=lambda m, b: ((m(b[0]).squeeze(1) - b[1]) ** 2).mean(),
+        description={"seed": 3},
+        resume=resume,
+    )
+    return load_weights(out / "best.pt")["model"]
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
+    whole = regression(tmp_path / "whole", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        regression(tmp_path / "cut", resume=False, stop_after=2)
+    assert not (tmp_path / "cut" / "done.json").exists()
+    resumed = regression(tmp_path / "cut", resume=True)
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+    logs = [
+        [row.rsplit(",", 1)[0] for row in (tmp_path / run / "log.csv").read_text().splitlines()]
+        for run in ("whole", "cut")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_a_finished_run_is_not_done_again(tmp_path):
+    regression(tmp_path, resume=False)
+    regression(tmp_path, resume=True, stop_after=0)
+
+
+def test_targets():
+    item = dotted(0)
+    assert 0.5 < patch_target(item) <= 1
+    benign = Loaded(Sample(Path("x"), "b", "p", "s", field="benign"), item.pixels)
+    assert patch_target(benign) == 0
+    scored = Loaded(Sample(Path("x"), "s", "p", "s", scores=(0.2, 0.4)), item.pixels)
+    assert patch_target(scored) == pytest.approx(0.3)
