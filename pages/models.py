@@ -1,5 +1,7 @@
 """Models: what each model set was trained on, how well it does, what it looks at."""
 
+import re
+
 import streamlit as st
 
 from cellularity_core.boosting import BoostedTrees
@@ -32,10 +34,20 @@ def page() -> None:
     )
     _methods(models)
     with st.container(border=True):
-        st.markdown(models.card() or "This model set has no card.")
+        st.markdown(_text(models.card()) or "This model set has no card.")
+    for path in sorted(models.folder.glob("*.md")):
+        if path.name != "README.md":
+            text = path.read_text(encoding="utf-8")
+            with st.expander(text.splitlines()[0].lstrip("# ")):
+                st.markdown(_text(text))
     st.subheader(f"What the trees of “{METHOD_NAMES['gbt']}” look at", anchor=False)
     st.caption("Total gain of the splits on each feature, log scale; the 20 largest of 81.")
     st.plotly_chart(gain_bars(_gain(models.sha256, models)), key=state.CARD_GAIN)
+
+
+def _text(card: str) -> str:
+    """A card without its links to other files, which lead nowhere in an app."""
+    return re.sub(r"\[([^\]]*)\]\(\w[\w-]*\.md\)", r"\1", card)
 
 
 def _views(count: int) -> str:
@@ -49,7 +61,7 @@ def _methods(models: ModelSet) -> None:
         half = 100 * models.half_width(method)
         st.markdown(
             f"- **{name}** ({code}, `{method}`): {METHOD_HELP[method]} "
-            f"Nine scores in ten are within {half:.0f} points."
+            f"Nine scores in ten lie within {half:.0f} points of what they aim at."
         )
 
 

@@ -71,8 +71,13 @@ def png(pixels: np.ndarray, name: str = "patch.png", **how: object) -> File:
     return name, buffer.getvalue(), "image/png"
 
 
+@cache
+def demo() -> list[Patch]:
+    return demo_patches()
+
+
 def tissue(k: int = 0) -> np.ndarray:
-    return demo_patches()[k].pixels
+    return demo()[k].pixels
 
 
 def drop(at: AppTest, *files: File) -> AppTest:
@@ -141,7 +146,7 @@ def test_the_demo_is_labelled_synthetic() -> None:
     at.button(key=state.DEMO).click().run()
     assert not at.exception
     assert "synthetic" in at.info[0].value
-    assert len(at.session_state[state.CASE].results) == len(demo_patches())
+    assert len(at.session_state[state.CASE].results) == len(demo())
 
 
 def test_bad_files_get_a_sentence_each_and_the_others_go_on() -> None:
@@ -405,7 +410,11 @@ def test_no_models_give_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_models_page_shows_card_figures_and_gain() -> None:
     at = app().switch_page("pages/models.py").run()
     assert not at.exception
-    card = scorer().model_set.card()
-    assert card.strip()
-    assert any(element.value.strip() == card.strip() for element in at.markdown)
+    models = scorer().model_set
+    for path in models.folder.glob("*.md"):
+        *_, heading = path.read_text(encoding="utf-8").splitlines()
+        assert any(heading in element.value for element in at.markdown)
+    icc = re.findall(r"gbt \| ([\d.]+ \[[\d., ]+\])", models.card())[0]
+    assert icc in words(at)
+    assert not re.search(r"\]\(\w+\.md\)", words(at))
     assert len(at.get("plotly_chart")) == 1

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 import streamlit as st
-from cellularity_core.quality import FLAGS
 
 from cellularity_core.boosting import explain
 from cellularity_core.conventions import CLASSES
 from cellularity_core.patch import Patch
+from cellularity_core.quality import FLAGS
 from cellularity_core.results import PatchResult
 from pages.parts import state
 from pages.parts.figures import gain_bars, waterfall

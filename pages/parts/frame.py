@@ -25,6 +25,7 @@ _STYLE: Final = """
 <style>
 .stMainBlockContainer { padding-top: 3.6rem; padding-bottom: 4rem; }
 .stMainBlockContainer h1 { font-size: 1.8rem; padding: 0.2rem 0; }
+.stMainBlockContainer h2 { font-size: 1.4rem; padding: 0.6rem 0 0.2rem; }
 .stMainBlockContainer h3 { font-size: 1.3rem; padding-bottom: 0.2rem; }
 .research-use {
   position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000; padding: 0.3rem 1rem;

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Final
 
 import streamlit as st
-from cellularity_core.synthetic import demo_patches
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from cellularity_core.conventions import DEFAULT_MPP, MPP_RANGE
 from cellularity_core.patch import Patch, Rejected, load_all
+from cellularity_core.synthetic import demo_patches
 from pages.parts import state
+from pages.parts.explanation import SYNTHETIC
 from pages.parts.state import Case
 
 IMPLAUSIBLE: Final = "pixel-size-implausible"
@@ -38,8 +39,8 @@ def drop_box(case: Case) -> None:
         )
         left, right = st.columns([3, 1])
         if left.button("Load the demo (synthetic, drawn by a program)", key=state.DEMO):
-            for patch in demo_patches():
-                _take_in(case, patch)
+            for patch in _demo():
+                _take_in(case, replace(patch, notes=(*patch.notes, SYNTHETIC)))
             st.rerun()
         if case.patches or case.problems:
             right.button("Clear all", key=state.CLEAR, on_click=case.clear, width="stretch")
@@ -47,6 +48,11 @@ def drop_box(case: Case) -> None:
         _read(case, files)
         case.uploads += 1
         st.rerun()
+
+
+@st.cache_data(show_spinner="Drawing the demo…")
+def _demo() -> list[Patch]:
+    return demo_patches()
 
 
 def _read(case: Case, files: Sequence[UploadedFile]) -> None:
@@ -95,7 +101,13 @@ def problems(case: Case) -> None:
 
 def is_waiting(patch: Patch) -> bool:
     """Whether the patch's pixel size must be asked for before it can be scored."""
-    return IMPLAUSIBLE in patch.notes and patch.mpp_source != "user"
+    return IMPLAUSIBLE in patch.notes
+
+
+def _sized(patch: Patch, mpp: float) -> Patch:
+    """The patch with the user's pixel size, which settles what the file says of it."""
+    notes = tuple(note for note in patch.notes if note != IMPLAUSIBLE)
+    return replace(patch, mpp=mpp, mpp_source="user", notes=notes)
 
 
 def ask_size(case: Case) -> None:
@@ -121,7 +133,7 @@ def ask_size(case: Case) -> None:
             "Use this size", disabled=size is None, key=state.ASKED_SIZE_SET, width="stretch"
         ):
             for patch in waiting:
-                case.replace(replace(patch, mpp=float(size or DEFAULT_MPP), mpp_source="user"))
+                case.replace(_sized(patch, float(size or DEFAULT_MPP)))
             st.rerun()
 
 
@@ -152,7 +164,7 @@ def heading(case: Case, patch: Patch) -> None:
             others = case.patches.values() if for_all else ()
             changed = [patch, *(p for p in others if p.mpp_source == "default" and p is not patch)]
             for each in changed:
-                case.replace(replace(each, mpp=float(size), mpp_source="user"))
+                case.replace(_sized(each, float(size)))
             st.rerun()
 
 
