@@ -33,12 +33,18 @@ from cellularity_core.outputs import STDOUT
 from cellularity_core.patch import Patch, load_patch
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
-from cellularity_core.synthetic import synthesize
+from cellularity_core.synthetic import synthesise
 from cellularity_core.threads import usable_cores
 
 SIDE: Final = 512
 PATCHES: Final = 64
 COLD_STARTS: Final = 3
+WARM: Final = 9
+"""Patches scored one after another, warm."""
+
+TURNS: Final = 7
+"""Turns in which what is compared runs."""
+
 BATCH: Final = 8
 """Tiles of `SIDE` pixels in the batch on which engines are compared."""
 
@@ -122,7 +128,7 @@ def measure(model_set: ModelSet, naive: bool = False) -> Iterator[Figure]:
     starts it in its peak, so this one must still be small.
     """
     yield from command_line(model_set)
-    patches = synthetic_patches(9, model_set.mpp)
+    patches = synthetic_patches(WARM, model_set.mpp)
     scorer = Scorer.open(model_set.name, device="cpu")
     result = next(scorer.score(patches[:1]))
     yield one_patch(scorer, patches)
@@ -135,7 +141,7 @@ def measure(model_set: ModelSet, naive: bool = False) -> Iterator[Figure]:
 def synthetic_patches(count: int, mpp: float) -> list[Patch]:
     """Different patches of `SIDE` pixels at the pixel size the networks look at."""
     return [
-        load_patch(export.png(synthesize(SIDE, SIDE, seed=k).pixels), f"{k}.png", mpp)
+        load_patch(export.png(synthesise(k, SIDE, mpp=mpp).pixels), f"{k}.png", mpp)
         for k in range(count)
     ]
 
@@ -196,7 +202,7 @@ def blobs_against_skimage(maps: Maps) -> Iterator[Figure]:
     def reference() -> list[int]:
         return [len(all_blobs(m, t)) for m in maps[: len(CLASSES)] for t in BLOB_THRESHOLDS]
 
-    ratio, detail, found, counts = _compare(lambda: features(maps), reference, turns=3, repeats=10)
+    ratio, detail, found, counts = _compare(lambda: features(maps), reference, repeats=10)
     counted = [k for k, name in enumerate(FEATURE_NAMES) if "blb_cnt" in name]
     ours = found[counted] * maps[0].size / FEATURE_PIXELS
     yield Figure("blobs + 81 features against 18 x skimage blob_log", ratio, "x", ">= 25", detail)
@@ -224,7 +230,6 @@ def engines(model_set: ModelSet, patches: Sequence[Patch]) -> Iterator[Figure]:
             ratio, detail, ours, theirs = _compare(
                 partial(_by_tile, pool, compiled, tiles),
                 partial(eager, tiles),
-                turns=7,
             )
             yield Figure(f"{name}: compiled against PyTorch eager", ratio, "x", ">= 2.5", detail)
             difference = max(
@@ -246,7 +251,6 @@ def against_naive(scorer: Scorer, patches: Sequence[Patch]) -> Iterator[Figure]:
     ratio, detail, ours, theirs = _compare(
         partial(_all, scorer, patches, maps=False),
         lambda: [pipeline.score(patch)[0] for patch in patches],
-        turns=3,
     )
     yield Figure("patches/s against the naive pipeline", ratio, "x", "", detail)
     difference = max(
@@ -294,7 +298,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _compare(
-    ours: Callable[[], A], theirs: Callable[[], B], turns: int, repeats: int = 1
+    ours: Callable[[], A], theirs: Callable[[], B], repeats: int = 1
 ) -> tuple[float, str, A, B]:
     """How many times faster `ours` is, both times in words, and what both return.
 
@@ -302,13 +306,12 @@ def _compare(
     ----------
     ours, theirs : callable
         Called in turns, after one call each that is not timed.
-    turns : int
     repeats : int
         Calls of `ours` in a turn, where it is too short to be timed once.
     """
     mine, other = ours(), theirs()
     fast, slow = [], []
-    for _ in range(turns):
+    for _ in range(TURNS):
         fast += [_seconds(ours) for _ in range(repeats)]
         slow.append(_seconds(theirs))
     took, took_other = statistics.median(fast), statistics.median(slow)

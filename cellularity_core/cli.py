@@ -8,25 +8,20 @@ that only scores on a CPU.
 
 import os
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cellularity_core import __version__
 from cellularity_core.conventions import DEFAULT_MPP, METHODS, MPP_RANGE
 from cellularity_core.errors import CellularityError
+from cellularity_core.messages import complain
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from cellularity_core.outputs import Targets
-    from cellularity_core.patch import Patch
-    from cellularity_core.results import PatchResult, Score
     from cellularity_core.scorer import Scorer
 
 DEBUG = "CELLULARITY_DEBUG"
@@ -74,15 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except CellularityError as error:
-        _complain(str(error))
+        complain(str(error))
     except OSError as error:
         if os.environ.get(DEBUG):
             raise
-        _complain(f"{error.strerror or error}: {error.filename or 'a file'}")
+        complain(f"{error.strerror or error}: {error.filename or 'a file'}")
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        _complain(
+        complain(
             f"Something unexpected happened ({type(error).__name__}: {error}). "
             f"Run again with {DEBUG}=1 for the details, and report them."
         )
@@ -183,8 +178,18 @@ def score(
             "files or manifests of images.",
             param_hint="IMAGE|FOLDER|ZIP|MANIFEST.csv",
         )
+    for name, folder in targets.folders().items():
+        around = [path for path in inputs if folder.resolve().is_relative_to(path.resolve())]
+        if around:
+            raise typer.BadParameter(
+                f"{folder} lies in {around[0]}, so what is written would be scored too; "
+                "choose a folder elsewhere.",
+                param_hint=f"--{name}",
+            )
     scorer = _open_scorer(model_set, device, methods, tta)
-    raise typer.Exit(_score(scorer, inputs, mpp, targets, methods))
+    from cellularity_core import batch
+
+    raise typer.Exit(batch.run(scorer, inputs, mpp, targets, methods))
 
 
 def bench(
@@ -269,127 +274,3 @@ def _open_scorer(
     from cellularity_core.scorer import Scorer
 
     return Scorer.open(model_set, device=device.value, methods=methods, views=views)
-
-
-def _score(
-    scorer: "Scorer",
-    inputs: Sequence[Path],
-    mpp: float | None,
-    targets: "Targets",
-    methods: tuple[str, ...],
-) -> int:
-    """Score and write; returns the exit code."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    from cellularity_core.outputs import Writer
-
-    errors: list[tuple[str, str]] = []
-    waiting: deque[npt.NDArray[np.uint8] | None] = deque()
-    rows: list[tuple[str, ...]] = []
-    show = not targets.files() and not targets.folders()
-    draw = targets.overlay is not None
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.completed} patches scored, {task.fields[rate]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with progress, Writer(targets, methods) as writer:
-        task = progress.add_task("score", total=None, rate="")
-        patches = _read(inputs, mpp, errors, waiting, keep=draw)
-        count = 0
-        for count, result in enumerate(scorer.score(patches, maps=draw), 1):
-            writer.add(result, waiting.popleft())
-            if show:
-                rows.append(_table_row(result, methods))
-            elapsed = progress.tasks[0].elapsed or 0.0
-            progress.update(
-                task, completed=count, rate=f"{count / elapsed:.1f} a second" if elapsed else ""
-            )
-        model_set = scorer.model_set
-        writer.finish(
-            errors,
-            model_set=model_set.name,
-            model_sha256=model_set.sha256,
-            scale=model_set.scale,
-        )
-    if rows:
-        _print_table(rows, methods, model_set.name, model_set.scale)
-    return 1 if errors else 0
-
-
-def _read(
-    inputs: Sequence[Path],
-    mpp: float | None,
-    errors: list[tuple[str, str]],
-    waiting: "deque[npt.NDArray[np.uint8] | None]",
-    keep: bool,
-) -> Iterator["Patch"]:
-    """Patches as they are read; files that cannot be read go to `errors`.
-
-    Pixels of patches on their way through the scorer wait in `waiting`, None
-    where nothing is drawn on them.
-    """
-    from cellularity_core.patch import Rejected, collect
-
-    for item in collect(inputs, mpp):
-        if isinstance(item, Rejected):
-            errors.append((item.name, item.reason))
-            _complain(item.reason)
-        else:
-            waiting.append(item.pixels if keep else None)
-            yield item
-
-
-def _table_row(result: "PatchResult", methods: Sequence[str]) -> tuple[str, ...]:
-    counts = result.nuclei.counts()
-    return (
-        _printable(result.image),
-        *(_percent(result.scores[method]) for method in methods),
-        *(str(count) for count in counts.values()),
-        ", ".join(result.quality.flags) or "-",
-        "yes" if result.quality.reliable else "NO",
-    )
-
-
-def _percent(score: "Score") -> str:
-    if score.value is None or score.low is None or score.high is None:
-        return "-"
-    return f"{score.value:.0%} ({score.low:.0%}-{score.high:.0%})"
-
-
-def _print_table(
-    rows: Sequence[tuple[str, ...]], methods: Sequence[str], model_set: str, scale: str
-) -> None:
-    """Scores in per cent for a person to read."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from cellularity_core.conventions import CLASSES, INTERVAL
-
-    table = Table(
-        caption=f"Cellularity with its {INTERVAL:.0%} interval and nuclei found, by model set "
-        f"{model_set}. Scale: {scale}. Research use only.",
-    )
-    table.add_column("image", overflow="fold")
-    kinds: dict[str, Any] = {"justify": "right", "no_wrap": True}
-    for name in (*methods, *CLASSES):
-        table.add_column(name, **kinds)
-    table.add_column("flags")
-    table.add_column("reliable")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _printable(text: str) -> str:
-    """`text` without what a terminal would act on."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _complain(message: str) -> None:
-    typer.echo(f"cellularity: {_printable(message)}", err=True)

@@ -29,6 +29,10 @@ DECIMALS: Final = 6
 PIXEL_DECIMALS: Final = 2
 """Of a coordinate, in pixels."""
 
+DIGITS: Final = 9
+"""Significant digits of a feature. More would not be the same twice: how a sum is
+rounded depends on where its terms lie in memory."""
+
 COLOURS: Final = {
     "normal": "#009E73",
     "lymphocyte": "#0072B2",
@@ -157,9 +161,10 @@ def row(result: PatchResult, methods: Collection[str] = METHODS) -> dict[str, An
 
 
 def feature_row(result: PatchResult, methods: Collection[str] = METHODS) -> dict[str, Any]:
-    """`row` and, at full precision, the 81 features under their names."""
+    """`row` and the 81 features under their names, to `DIGITS`."""
     return row(result, methods) | {
-        name: float(value) for name, value in zip(FEATURE_NAMES, result.features, strict=True)
+        name: float(f"{value:.{DIGITS}g}")
+        for name, value in zip(FEATURE_NAMES, result.features, strict=True)
     }
 
 

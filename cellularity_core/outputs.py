@@ -220,7 +220,8 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as device:
             yield device
         return
-    partial = path.with_name(f"{path.name}.part")
+    # hidden, since it may lie in a folder that is being scored
+    partial = path.with_name(f".{path.name}.part")
     try:
         with partial.open("wb") as file:
             yield file

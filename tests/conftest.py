@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -33,6 +34,10 @@ BROWSER_FLAGS = (
     "--no-first-run",
 )
 START_SECONDS = 90.0
+
+# how long an example takes says more about the machine than about the code
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 
 def unavailable(reason: str) -> NoReturn:

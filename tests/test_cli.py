@@ -1,0 +1,377 @@
+"""The command line as other programs call it: exit codes, exact output, messages."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import weakref
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from cellularity_core import cli, export
+from cellularity_core.cli import main
+from cellularity_core.conventions import METHODS
+from cellularity_core.features import FEATURE_NAMES
+from cellularity_core.outputs import Writer
+from cellularity_core.patch import collect
+from cellularity_core.points import parse_points
+from cellularity_core.results import PatchResult
+from cellularity_core.scorer import VIEWS, Scorer
+from cellularity_core.synthetic import synthesise
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three synthetic patches of different sizes; one in a subfolder."""
+    root = tmp_path_factory.mktemp("patches")
+    (root / "sub").mkdir()
+    for k, (name, height, width) in enumerate(
+        [("a.png", 256, 256), ("b.png", 160, 192), ("sub/c.png", 128, 128)]
+    ):
+        save(root / name, synthesise(k, 256).pixels[:height, :width])
+    return root
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def without_seconds(content: dict[str, Any]) -> dict[str, Any]:
+    for patch in content["patches"]:
+        assert all(value >= 0 for value in patch.pop("seconds").values())
+    return content
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def process(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    start = ["-m", "cellularity_core"] if code is None else ["-c", code]
+    return subprocess.run(
+        [sys.executable, *start, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_json_says_what_the_scorer_says(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "scores.json"
+    assert main(["score", str(folder), "--json", str(target)]) == 0
+    content = json.loads(target.read_text())
+    scorer = Scorer.open("starter")
+    results = list(scorer.score(collect([folder]), maps=False))
+    assert without_seconds(content) == without_seconds(
+        export.document(
+            [export.patch_record(result) for result in results],
+            [],
+            model_set=scorer.model_set.name,
+            model_sha256=scorer.model_set.sha256,
+            scale=scorer.model_set.scale,
+        )
+    )
+    assert [patch["image"] for patch in content["patches"]] == ["a.png", "b.png", "sub/c.png"]
+    assert [patch["width"] for patch in content["patches"]] == [256, 192, 128]
+    for patch in content["patches"]:
+        assert list(patch["scores"]) == list(METHODS)
+        for score in patch["scores"].values():
+            assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1
+
+
+def test_two_runs_differ_in_seconds_only(folder: Path, tmp_path: Path) -> None:
+    for run in ("one", "two"):
+        where = tmp_path / run
+        where.mkdir()
+        files = {name: where / f"r.{name}" for name in ("json", "csv", "parquet")}
+        options = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+        options += ["--nuclei", str(where / "n.csv"), "--geojson", str(where / "geo")]
+        options += ["--overlay", str(where / "overlay")]
+        assert main(["score", str(folder), *options]) == 0
+    names = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
+    assert len(names) == 4 + 3 + 6
+    for name in names:
+        one, two = ((tmp_path / run / name).read_bytes() for run in ("one", "two"))
+        if name.suffix == ".json":
+            assert without_seconds(json.loads(one)) == without_seconds(json.loads(two))
+        else:
+            assert one == two, name
+
+
+def test_outputs_agree_with_each_other(folder: Path, tmp_path: Path) -> None:
+    paths = {name: tmp_path / name for name in ("json", "csv", "parquet", "nuclei", "geojson")}
+    options = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+    assert main(["score", str(folder / "a.png"), *options]) == 0
+    (patch,) = json.loads(paths["json"].read_text())["patches"]
+    (line,) = read_csv(paths["csv"].read_text())
+    nuclei = read_csv(paths["nuclei"].read_text())
+    table = pyarrow.parquet.read_table(paths["parquet"]).to_pylist()
+    points = parse_points((paths["geojson"] / "a.geojson").read_bytes(), "a.geojson")
+
+    for method, score in patch["scores"].items():
+        assert float(line[method]) == score["value"] == table[0][method]
+        assert float(line[f"{method}_low"]) == score["low"]
+        assert float(line[f"{method}_high"]) == score["high"]
+    counts = patch["counts"]
+    assert {name: int(line[name]) for name in counts} == counts
+    assert {name: sum(n["class"] == name for n in nuclei) for name in counts} == counts
+    assert np.bincount(points.label, minlength=3).tolist() == list(counts.values())
+    assert len(nuclei) > 0
+    assert all(0 <= float(n["x"]) <= 256 and 0 <= float(n["y"]) <= 256 for n in nuclei)
+    assert table[0]["malignant value@total"] > 0
+    assert set(FEATURE_NAMES) <= set(table[0])
+
+
+def test_standard_output_carries_the_result_alone(folder: Path, capfdbinary) -> None:
+    assert main(["score", str(folder / "b.png"), "--json", "-"]) == 0
+    captured = capfdbinary.readouterr()
+    assert json.loads(captured.out)["patches"][0]["image"] == "b.png"
+    assert main(["score", str(folder / "b.png"), "--csv", "-"]) == 0
+    assert read_csv(capfdbinary.readouterr().out.decode())[0]["image"] == "b.png"
+
+
+def test_without_an_output_a_table_is_printed(folder: Path, capsys) -> None:
+    assert main(["score", str(folder / "a.png")]) == 0
+    out = capsys.readouterr().out
+    assert "a.png" in out
+    assert "Research use only" in out
+    assert "weak TC" in out
+    value = next(Scorer.open("starter").score(collect([folder / "a.png"]))).scores["gbt"].value
+    assert f"{value:.0%} (" in out
+
+
+def test_only_the_methods_asked_for(folder: Path, tmp_path: Path) -> None:
+    paths = [str(tmp_path / "r.json"), str(tmp_path / "r.csv")]
+    arguments = ["--json", paths[0], "--csv", paths[1], "--models", "direct-c, cascade"]
+    assert main(["score", str(folder / "c.png"), str(folder / "b.png"), *arguments]) == 1
+    content = json.loads(Path(paths[0]).read_text())
+    assert list(content["patches"][0]["scores"]) == ["cascade", "direct-c"]
+    assert [error["image"] for error in content["errors"]] == ["c.png"]
+    assert not {"gbt", "direct-r"} & set(read_csv(Path(paths[1]).read_text())[0])
+
+
+def test_overlay_draws_on_the_patch(folder: Path, tmp_path: Path) -> None:
+    assert main(["score", str(folder / "b.png"), "--overlay", str(tmp_path / "new" / "dir")]) == 0
+    pictures = sorted((tmp_path / "new" / "dir").iterdir())
+    assert [p.name for p in pictures] == ["b-cascade.png", "b-gbt.png"]
+    result = next(Scorer.open("starter").score(collect([folder / "b.png"])))
+    with Image.open(folder / "b.png") as patch, Image.open(pictures[1]) as picture:
+        expected = export.overlay(np.asarray(patch), result.activations["gbt"])
+        np.testing.assert_array_equal(np.asarray(picture), expected)
+
+
+def test_pixel_size_from_the_user(folder: Path, capfdbinary) -> None:
+    assert main(["score", str(folder / "a.png"), "--json", "-", "--mpp", "1.0"]) == 0
+    at_one = json.loads(capfdbinary.readouterr().out)["patches"][0]
+    assert main(["score", str(folder / "a.png"), "--json", "-"]) == 0
+    at_half = json.loads(capfdbinary.readouterr().out)["patches"][0]
+    assert (at_one["mpp"], at_half["mpp"]) == (1.0, 0.5)
+    assert at_one["scores"] != at_half["scores"]
+
+
+def test_zip_and_manifest(folder: Path, tmp_path: Path, capfdbinary) -> None:
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.write(folder / "a.png", "in/a.png")
+    (tmp_path / "m.csv").write_text(f"image,mpp\n{folder / 'b.png'},0.25\n")
+    inputs = [str(tmp_path / "p.zip"), str(tmp_path / "m.csv")]
+    assert main(["score", *inputs, "--json", "-"]) == 0
+    patches = json.loads(capfdbinary.readouterr().out)["patches"]
+    assert patches[0]["image"] == "in/a.png"
+    assert patches[1]["image"].endswith("b.png")
+    assert patches[1]["mpp"] == 0.25
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_scored(
+    folder: Path, tmp_path: Path, capfd
+) -> None:
+    (tmp_path / "broken.png").write_bytes((folder / "a.png").read_bytes()[:300])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "good.png").write_bytes((folder / "b.png").read_bytes())
+    assert main(["score", str(tmp_path), "--json", "-"]) == 1
+    captured = capfd.readouterr()
+    content = json.loads(captured.out)
+    assert [patch["image"] for patch in content["patches"]] == ["good.png"]
+    assert [error["image"] for error in content["errors"]] == ["broken.png", "empty.png"]
+    for error in content["errors"]:
+        assert f"cellularity: {error['reason']}" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_patch_without_tissue_is_a_result(tmp_path: Path, capfdbinary) -> None:
+    blank = save(tmp_path / "blank.png", np.full((256, 256, 3), 245, np.uint8))
+    assert main(["score", str(blank), "--json", "-"]) == 0
+    (patch,) = json.loads(capfdbinary.readouterr().out)["patches"]
+    assert patch["quality"]["reliable"] is False
+    assert "no-tissue" in patch["quality"]["flags"]
+    assert patch["scores"]["gbt"] == {"value": None, "low": None, "high": None}
+    assert sum(patch["counts"].values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--mpp", "353"], "--mpp"),
+        (["--mpp", "nan"], "--mpp"),
+        (["--mpp", "big"], "--mpp"),
+        (["--models", "gbt,unet"], "gbt, cascade, direct-r, direct-c"),
+        (["--models", ","], "--models"),
+        (["--model-set", "paris"], "starter"),
+        (["--tta", "0"], "--tta"),
+        (["--tta", "9"], "--tta"),
+        (["--device", "tpu"], "--device"),
+        (["--json", "-", "--csv", "-"], "more than one"),
+        (["--json", "no/such/folder/r.json"], "does not exist"),
+        (["--json", "."], "a folder"),
+        (["--overlay", "{image}"], "is a file"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_wrong_usage_is_two_and_says_why(folder: Path, options, words, capsys) -> None:
+    image = str(folder / "a.png")
+    assert main(["score", image, *(o.format(image=image) for o in options)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert " ".join(words.split()) in " ".join(captured.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("arguments", [["score"], ["score", "no-such.png"], ["paint"], []])
+def test_nothing_to_do_is_wrong_usage(arguments: list[str], capsys) -> None:
+    assert main(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_wrong_usage(tmp_path: Path, capsys) -> None:
+    assert main(["score", str(tmp_path)]) == 2
+    assert "there is no file in" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_is_written_is_not_scored(folder: Path, tmp_path: Path, capsys) -> None:
+    save(tmp_path / "a.png", synthesise(5, 128).pixels)
+    outputs = ["--json", str(tmp_path / "r.json"), "--csv", str(tmp_path / "r.csv")]
+    for _ in range(2):
+        assert main(["score", str(tmp_path), *outputs]) == 0
+        assert len(read_csv((tmp_path / "r.csv").read_text())) == 1
+    assert main(["score", str(tmp_path), "--overlay", str(tmp_path / "drawn")]) == 2
+    assert "would be scored too" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_damaged_model_set_is_one_sentence(folder, tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "manifest.json").write_text("{}")
+    monkeypatch.setenv("CELLULARITY_MODELS", str(tmp_path))
+    assert main(["score", str(folder / "a.png"), "--model-set", "bad"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("cellularity: The manifest of the model set 'bad'")
+    assert captured.err.count("\n") == 1
+
+
+def break_scoring(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def broken(self: Scorer, patches: object, maps: bool = True) -> object:
+        raise error
+
+    monkeypatch.setattr(Scorer, "score", broken)
+
+
+def test_the_unexpected_is_one_sentence(folder: Path, monkeypatch, capsys) -> None:
+    break_scoring(monkeypatch, RuntimeError("bang"))
+    assert main(["score", str(folder / "a.png")]) == 1
+    captured = capsys.readouterr()
+    assert "RuntimeError: bang" in captured.err
+    assert "CELLULARITY_DEBUG=1" in captured.err
+    assert captured.err.count("\n") == 1
+    monkeypatch.setenv("CELLULARITY_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="bang"):
+        main(["score", str(folder / "a.png")])
+
+
+def test_a_disk_that_refuses_is_named(folder: Path, monkeypatch, capsys) -> None:
+    break_scoring(monkeypatch, OSError(28, "No space left on device", "r.json"))
+    assert main(["score", str(folder / "a.png")]) == 1
+    assert capsys.readouterr().err == "cellularity: No space left on device: r.json\n"
+
+
+def test_an_interrupt_is_130(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    break_scoring(monkeypatch, KeyboardInterrupt())
+    target = tmp_path / "r.csv"
+    assert main(["score", str(folder / "a.png"), "--csv", str(target)]) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_does_not_grow_with_patches(tmp_path: Path, monkeypatch) -> None:
+    """Results and pixels are let go as they are written."""
+    pixels = synthesise(3, 128).pixels
+    (tmp_path / "in").mkdir()
+    for k in range(16):
+        save(tmp_path / "in" / f"{k:02}.png", np.roll(pixels, k, axis=0))
+    alive: list[int] = []
+    seen: list[Any] = []
+    add = Writer.add
+
+    def watched(self: Writer, result: PatchResult, patch: np.ndarray | None = None) -> None:
+        assert patch is not None
+        seen.extend(map(weakref.ref, (result.features, result.activations["gbt"], patch)))
+        alive.append(sum(one() is not None for one in seen))
+        add(self, result, patch)
+
+    monkeypatch.setattr(Writer, "add", watched)
+    assert main(["score", str(tmp_path / "in"), "--overlay", str(tmp_path / "out")]) == 0
+    assert len(alive) == 16
+    assert max(alive[8:]) <= max(alive[:8]) <= 9
+
+
+def test_a_terminal_is_not_told_what_to_do(folder: Path, tmp_path: Path, capfd) -> None:
+    name = "\x1b[31m=a.png" if os.name != "nt" else "=a.png"
+    (tmp_path / name).write_bytes((folder / "b.png").read_bytes())
+    (tmp_path / "\x1b[0mbad.png").write_bytes(b"no image")
+    assert main(["score", str(tmp_path)]) == 1
+    captured = capfd.readouterr()
+    assert "\x1b[31m" not in captured.out
+    assert "\x1b[0mbad" not in captured.err
+    assert "bad.png" in captured.err
+
+
+def test_the_module_is_the_same_command(folder: Path) -> None:
+    run = process("score", str(folder / "sub" / "c.png"), "--json", "-")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert json.loads(run.stdout)["patches"][0]["image"] == "c.png"
+    assert process("--version").stdout == f"{export.SOFTWARE}\n"
+
+
+def test_scoring_on_a_cpu_never_loads_torch(folder: Path) -> None:
+    run = process(
+        code=(
+            "import sys; from cellularity_core.cli import main; "
+            f"code = main(['score', {str(folder)!r}, '--csv', '-', '--device', 'cpu']); "
+            "print({'torch', 'timm', 'shap', 'streamlit'} & set(sys.modules), file=sys.stderr); "
+            "sys.exit(code)"
+        )
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == "set()\n"
+
+
+def test_help_names_every_command(capsys) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in ("score", "train", "bench"))
+    assert main(["train", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in ("segmentation", "cascade", "gbt", "direct"))
+
+
+def test_views_are_as_many_as_the_scorer_has() -> None:
+    assert len(VIEWS) == cli.MAX_VIEWS
