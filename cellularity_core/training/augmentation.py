@@ -64,10 +64,10 @@ def jitter_stain(
     """
     density = _OPTICAL_DENSITY[pixels]
     amounts = np.exp(rng.normal(0, strength.amount, 3)).astype(np.float32)
-    paint = HE_MATRIX + rng.normal(0, strength.hue, (3, 3)).astype(np.float32)
-    paint = paint / np.linalg.norm(paint, axis=1, keepdims=True).astype(np.float32)
+    paint = _unit_rows(HE_MATRIX) + rng.normal(0, strength.hue, (3, 3)).astype(np.float32)
+    paint = _unit_rows(paint)
     # Rows are pixels: density @ inv(HE) are concentrations, @ paint is density again.
-    mix = np.linalg.inv(HE_MATRIX) @ (amounts[:, None] * paint)
+    mix = np.linalg.inv(_unit_rows(HE_MATRIX)) @ (amounts[:, None] * paint)
     density = cv2.transform(density, np.ascontiguousarray(mix.T))
     offset = float(rng.normal(0, strength.offset))
     out = 256 * np.exp(-offset) * cv2.exp(-density) - 1
@@ -78,8 +78,13 @@ def jitter_stain(
     if strength.noise > 0 and rng.random() < 0.3:
         noise = rng.standard_normal(out.shape, dtype=np.float32)
         out = out + rng.uniform(0, strength.noise) * noise
-    restained: npt.NDArray[np.uint8] = np.clip(out, 0, 255).astype(np.uint8)
+    restained: npt.NDArray[np.uint8] = np.clip(np.rint(out), 0, 255).astype(np.uint8)
     return restained
+
+
+def _unit_rows(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    unit: npt.NDArray[np.float32] = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    return unit
 
 
 @dataclass(frozen=True, slots=True)
