@@ -139,14 +139,14 @@ RECIPES: Final[dict[str, Recipe]] = {
         ),
         boosting=Boosting(),
         direct=Direct(
-            encoder="xception41",
+            encoder="legacy_xception",
             init="random",
             head="regression",
             schedule=Schedule(100, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam"),
             jitter=NO_STAIN,
         ),
         direct_classes=Direct(
-            encoder="xception41",
+            encoder="legacy_xception",
             init="random",
             head="classification",
             schedule=Schedule(100, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam"),
