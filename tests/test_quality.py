@@ -153,6 +153,14 @@ def test_focus_is_a_matter_of_tissue_not_of_contrast() -> None:
     assert focus(pixels, np.zeros_like(tissue), 0.5) == float("inf")
 
 
+def test_focus_is_measured_at_one_size_in_tissue() -> None:
+    pixels = synthesise(4).pixels
+    tissue = tissue_mask(pixels, 0.5)
+    finer = doubled(pixels)
+    at_20x, at_40x = focus(pixels, tissue, 0.5), focus(finer, tissue_mask(finer, 0.25), 0.25)
+    assert at_40x == pytest.approx(at_20x, rel=0.05)
+
+
 def test_focus_of_a_large_patch_is_that_of_its_parts() -> None:
     pixels = synthesise(4).pixels
     large = np.tile(pixels, (4, 4, 1))
