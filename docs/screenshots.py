@@ -17,13 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageColor
 from playwright.sync_api import Page, sync_playwright
+
+from cellularity_core.export import COLOURS
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = int(os.environ.get("PORT", "8799"))
 URL = f"http://127.0.0.1:{PORT}"
 MOST_BYTES = 300_000
+MOST_COLOURS = 96
 WIDE, TABLET = 1280, 820
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
@@ -51,8 +54,9 @@ def running_app() -> Iterator[None]:
 
 
 def shoot(page: Page, name: str, height: int | None = None) -> None:
-    """Save the page, as high as its content or as `height`, in 256 colours."""
+    """Save the page, as high as its content or as `height`, in few colours."""
     width = page.viewport_size["width"] if page.viewport_size else WIDE
+    page.mouse.move(0, 0)
     page.wait_for_timeout(1000)
     if height is None:
         height = int(page.evaluate("document.querySelector('.stMain').scrollHeight")) + 20
@@ -61,12 +65,24 @@ def shoot(page: Page, name: str, height: int | None = None) -> None:
     path = ROOT / "docs" / name
     page.screenshot(path=path)
     with Image.open(path) as shot:
-        small = shot.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
+        few_colours(shot.convert("RGB")).save(path, optimize=True)
     size = path.stat().st_size
     sys.stdout.write(f"{name}: {size / 1000:.0f} kB\n")
     if size > MOST_BYTES:
         raise SystemExit(f"{name} is larger than {MOST_BYTES / 1000:.0f} kB")
+
+
+def few_colours(shot: Image.Image) -> Image.Image:
+    """`shot` in a palette that keeps the colours with a meaning, however rare they are."""
+    sample = shot.copy()
+    sample.thumbnail((640, 640))
+    kept = [ImageColor.getrgb(c) for c in (*COLOURS.values(), "#5B3E8F", "#FFF3C4", "#FFFFFF")]
+    wide = Image.new("RGB", (sample.width, sample.height + 12 * len(kept)))
+    wide.paste(sample, (0, 0))
+    for k, colour in enumerate(kept):
+        wide.paste(colour, (0, sample.height + 12 * k, sample.width, sample.height + 12 * (k + 1)))
+    palette = wide.quantize(MOST_COLOURS, dither=Image.Dither.NONE)
+    return shot.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def analyse(page: Page) -> None:
@@ -74,9 +90,11 @@ def analyse(page: Page) -> None:
     page.goto(URL)
     page.locator(".st-key-analyse-demo button").click()
     page.locator(".viewer-status").get_by_text("Area above").wait_for()
-    shoot(page, "analyse.png")
+    shoot(page, "analyse.png", height=1560)
+    page.get_by_text("Why “Nuclei features”").scroll_into_view_if_needed()
+    page.locator(".st-key-analyse-waterfall").screenshot(path=ROOT / "docs" / "reasons.png")
     page.set_viewport_size({"width": TABLET, "height": 1180})
-    shoot(page, "analyse-tablet.png")
+    shoot(page, "analyse-tablet.png", height=1400)
 
 
 def score_first(page: Page) -> None:
@@ -87,7 +105,7 @@ def score_first(page: Page) -> None:
     commit = page.locator(".st-key-analyse-commit button").first
     commit.wait_for()
     page.set_viewport_size({"width": WIDE, "height": 900})
-    shoot(page, "score-first.png")
+    shoot(page, "score-first.png", height=1180)
     page.get_by_label("or typed (%)").fill("35")
     page.get_by_label("or typed (%)").press("Enter")
     commit.click()
@@ -95,13 +113,13 @@ def score_first(page: Page) -> None:
     page.locator(".viewer-shown").get_by_text("Areas").click()
     page.locator(".viewer-shown").get_by_text("Nuclei").click()
     page.set_viewport_size({"width": WIDE, "height": 900})
-    shoot(page, "revealed.png")
+    shoot(page, "revealed.png", height=1560)
 
 
 def models(page: Page) -> None:
     """The card of the model set."""
     page.goto(f"{URL}/models")
-    page.get_by_role("heading", name="Models", exact=True).wait_for()
+    page.get_by_role("heading", name="Models", exact=True, level=1).wait_for()
     shoot(page, "models.png", height=1100)
 
 

@@ -20,7 +20,7 @@ from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, chosen_engine, score_all, scored
 from pages.parts.state import Case
 from pages.parts.viewer import viewer
-from pages.parts.words import spread
+from pages.parts.words import beside_own, spread
 
 
 def page() -> None:
@@ -77,7 +77,8 @@ def _open(
     with st.container():
         warnings(patch, result)
     score_cards(result.scores, result.scale, own)
-    st.markdown(spread(result.scores))
+    beside = beside_own(own[-1].cellularity, result.scores) if own else ""
+    st.markdown(f"{spread(result.scores)} {beside}")
     _draw(case, patch, (patch.sha256, patch.mpp, result.model_sha256), models)
     with st.expander("Add or correct your own score", icon=":material/edit:"):
         own_score_form(case, patch, reader)

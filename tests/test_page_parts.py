@@ -201,6 +201,20 @@ def test_the_spread_names_the_scores_as_the_cards_do(values: list[float]) -> Non
         assert words.percent(max(values)) in said
 
 
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        (0.35, "Your 35 % is below all of them, by 5 points or more."),
+        (0.9, "Your 90 % is above all of them, by 10 points or more."),
+        (0.4, "Your 40 % is among them."),
+        (0.8, "Your 80 % is among them."),
+    ],
+)
+def test_the_own_score_beside_the_others(own: float, sentence: str) -> None:
+    assert words.beside_own(own, scores(0.4, 0.8, None, 0.5)) == sentence
+    assert words.beside_own(own, scores(None, None)) == ""
+
+
 def patch(sha256: str, name: str) -> Patch:
     return Patch(name, np.zeros((64, 64, 3), np.uint8), 0.5, "default", sha256)
 

@@ -268,7 +268,7 @@ def test_score_first_computes_and_shows_nothing_before_the_commit(
     assert scored_names == []
     assert cards(at) == {}
     assert at.session_state[state.CASE].results == {}
-    assert at.dataframe[0].value[["GBT", "SR", "R", "C", "Malignant"]].isna().all().all()
+    assert list(at.dataframe[0].value) == [" ", "Patch", "Your score"]
     drawing = json.dumps(json_item(at.session_state[state.CASE].view[1]))
     assert not TELLING.search(drawing)
     assert not TELLING.search(sent(at))
@@ -283,6 +283,7 @@ def test_score_first_computes_and_shows_nothing_before_the_commit(
         **{method: percent(result.scores[method].value) for method in METHODS},
     }
     assert "Given before seeing the models" in words(at)
+    assert re.search(r"Your 35 % is (below|above|among)", words(at))
     assert at.dataframe[0].value["GBT"].isna().tolist() == [False, True]
     assert kept() == [("Kim", "0.png", 0.35, 0, export.SOFTWARE)]
 

@@ -21,10 +21,11 @@ def batch_table(
 ) -> None:
     """A row a patch; a click shows it. Only `visible` patches have a model's scores.
 
-    `own` are the reader's scores, None where nobody reads.
+    `own` are the reader's scores, None where nobody reads. Without any visible
+    patch there are no columns for the models.
     """
     order = list(case.patches)
-    rows = [_row(case, sha256, sha256 in visible, own) for sha256 in order]
+    rows = [_row(case, sha256, sha256 in visible, own, bool(visible)) for sha256 in order]
 
     def choose() -> None:
         chosen = st.session_state[state.TABLE]["selection"]["cells"]
@@ -55,7 +56,11 @@ def batch_table(
 
 
 def _row(
-    case: Case, sha256: str, visible: bool, own: Mapping[str, list[ReadingRecord]] | None
+    case: Case,
+    sha256: str,
+    visible: bool,
+    own: Mapping[str, list[ReadingRecord]] | None,
+    models: bool,
 ) -> dict[str, object]:
     result = case.results.get(sha256) if visible else None
     row: dict[str, object] = {
@@ -65,6 +70,8 @@ def _row(
     if own is not None:
         mine = own.get(sha256)
         row[_OWN] = 100 * mine[-1].cellularity if mine else None
+    if not models:
+        return row
     for method in METHODS:
         score = result.scores.get(method) if result else None
         value = score.value if score else None
@@ -79,13 +86,19 @@ def steps(case: Case) -> None:
     """Buttons to the patch before and after, and where one is."""
     order = list(case.patches)
     at = order.index(case.current) if case.current in case.patches else 0
+
+    def go(by: int) -> None:
+        case.step(by)
+        cell = (order.index(case.current or order[0]), "Patch")
+        st.session_state[state.TABLE] = {"selection": {"rows": [], "columns": [], "cells": [cell]}}
+
     back, where, on = st.columns([1, 4, 1], vertical_alignment="center")
     back.button(
         "Previous",
         shortcut="P",
         key=state.PREVIOUS,
         icon=":material/arrow_back:",
-        on_click=case.step,
+        on_click=go,
         args=(-1,),
         disabled=at == 0,
         width="stretch",
@@ -96,7 +109,7 @@ def steps(case: Case) -> None:
         shortcut="N",
         key=state.NEXT,
         icon=":material/arrow_forward:",
-        on_click=case.step,
+        on_click=go,
         args=(1,),
         disabled=at == len(order) - 1,
         width="stretch",

@@ -10,7 +10,7 @@ from cellularity_core.export import SOFTWARE
 from cellularity_core.patch import Patch
 from db import records
 from db.records import ReadingRecord
-from db.session import database_url, open_records, place, transaction
+from db.session import open_records, transaction
 from pages.parts import state
 from pages.parts.state import Case
 
@@ -138,4 +138,4 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
     if not reader.name:
         st.caption("Type your name or initials under “Reader” above: the score is kept with it.")
     else:
-        st.caption(f"Kept on this machine, in {place(database_url())}.")
+        st.caption("Kept in the records of the machine that runs this app.")

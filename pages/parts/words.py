@@ -65,3 +65,16 @@ def spread(scores: Mapping[str, Score]) -> str:
         f"The {count} methods disagree by {points} points: {ends}. "
         "Look at the areas before you trust any of them."
     )
+
+
+def beside_own(own: float, scores: Mapping[str, Score]) -> str:
+    """Where the reader's own score lies among the methods', in a sentence; "" without any."""
+    values = [round(100 * s.value) for s in scores.values() if s.value is not None]
+    if not values:
+        return ""
+    mine = round(100 * own)
+    if mine < min(values):
+        return f"Your {mine} % is below all of them, by {min(values) - mine} points or more."
+    if mine > max(values):
+        return f"Your {mine} % is above all of them, by {mine - max(values)} points or more."
+    return f"Your {mine} % is among them."

@@ -241,7 +241,7 @@ def test_zoom_and_switches_survive_what_the_server_does(
     page.locator(".viewer-class-normal button:not(.bk-active)").wait_for()
     assert np.abs(pane(page, 0)[middle].astype(int) - zoomed).mean() < 3
     page.locator(".st-key-analyse-next button").first.click()
-    page.get_by_role("heading", name=files[11].name).wait_for()
+    page.get_by_role("heading", name=files[11].name, level=3).wait_for()
     page.locator(".viewer-class-normal button:not(.bk-active)").wait_for()
 
 
@@ -288,7 +288,7 @@ def test_nothing_of_the_models_reaches_the_browser_before_the_score(
 
     shown = len(received)
     page.locator(".st-key-analyse-next button").first.click()
-    page.get_by_role("heading", name=files[21].name).wait_for()
+    page.get_by_role("heading", name=files[21].name, level=3).wait_for()
     commit.wait_for()
     assert page.locator(".card").count() == 0
     later = b"\n".join(received[shown:]).decode("utf-8", "replace")
@@ -337,6 +337,6 @@ def test_a_page_opened_first_by_its_address_is_inside_the_app(
     page: "Page", app_server: str
 ) -> None:
     page.goto(f"{app_server}/models")
-    page.get_by_role("heading", name="Models", exact=True).wait_for()
+    page.get_by_role("heading", name="Models", exact=True, level=1).wait_for()
     page.get_by_text("Research use only - not for diagnosis").wait_for()
     page.get_by_role("link", name="Analyse").first.wait_for()
