@@ -245,6 +245,34 @@ def test_zoom_and_switches_survive_what_the_server_does(
     page.locator(".viewer-class-normal button:not(.bk-active)").wait_for()
 
 
+def click_row(page: "Page", row: int) -> None:
+    """Click the name of a patch in the table, a canvas."""
+    table = page.locator("[data-testid=stDataFrame]")
+    page.evaluate("document.querySelector('.stMain').scrollTo(0, 0)")
+    box = table.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 150, box["y"] + 36 + 35 * row + 17)
+
+
+def test_the_table_and_the_pager_agree(page: "Page", app_server: str, files: list[Path]) -> None:
+    page.goto(app_server)
+    drop(page, *files[10:13])
+
+    def shows(which: int) -> None:
+        page.get_by_role("heading", name=files[10 + which].name, level=3).wait_for()
+        page.get_by_text(f"Patch {which + 1} of 3").wait_for()
+
+    shows(0)
+    click_row(page, 2)
+    shows(2)
+    page.locator(".st-key-analyse-previous button").first.click()
+    shows(1)
+    click_row(page, 2)  # the cell that was clicked before
+    shows(2)
+    page.keyboard.press("p")
+    shows(1)
+
+
 def test_nothing_of_the_models_reaches_the_browser_before_the_score(
     page: "Page", app_server: str, files: list[Path], scorer: Scorer
 ) -> None:
@@ -290,7 +318,8 @@ def test_nothing_of_the_models_reaches_the_browser_before_the_score(
     page.locator(".st-key-analyse-next button").first.click()
     page.get_by_role("heading", name=files[21].name, level=3).wait_for()
     commit.wait_for()
-    assert page.locator(".card").count() == 0
+    # The revealed cards of the patch before leave when the new run of the page ends.
+    page.wait_for_function("document.querySelectorAll('.card').length === 0")
     later = b"\n".join(received[shown:]).decode("utf-8", "replace")
     assert "data-method" not in later
 
