@@ -38,7 +38,8 @@ def page() -> None:
             icon=":material/upload:",
         )
         return
-    models = chosen_engine()
+    with st.container():  # so that what follows keeps its place when a spinner comes and goes
+        models = chosen_engine()
     own = own_readings(reader, list(case.patches))
     open_ = [
         patch

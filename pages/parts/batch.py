@@ -24,11 +24,12 @@ def batch_table(
     `own` are the reader's scores, None where nobody reads. Without any visible
     patch there are no columns for the models.
     """
+    key = state.table_key()
     order = list(case.patches)
     rows = [_row(case, sha256, sha256 in visible, own, bool(visible)) for sha256 in order]
 
     def choose() -> None:
-        chosen = st.session_state[state.TABLE]["selection"]["cells"]
+        chosen = st.session_state[key]["selection"]["cells"]
         if chosen:
             case.current = order[chosen[0][0]]
 
@@ -48,7 +49,7 @@ def batch_table(
         hide_index=True,
         height=min(38 + 35 * len(rows), 318),
         column_config=columns,
-        key=state.TABLE,
+        key=key,
         on_select=choose,
         selection_mode="single-cell",
         placeholder="–",
@@ -89,8 +90,8 @@ def steps(case: Case) -> None:
 
     def go(by: int) -> None:
         case.step(by)
-        cell = (order.index(case.current or order[0]), "Patch")
-        st.session_state[state.TABLE] = {"selection": {"rows": [], "columns": [], "cells": [cell]}}
+        if st.session_state[state.table_key()]["selection"]["cells"]:
+            case.tables += 1
 
     back, where, on = st.columns([1, 4, 1], vertical_alignment="center")
     back.button(

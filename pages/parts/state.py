@@ -25,7 +25,6 @@ CLEAR: Final = "analyse.clear"
 DISMISS: Final = "analyse.dismiss"
 PREVIOUS: Final = "analyse.previous"
 NEXT: Final = "analyse.next"
-TABLE: Final = "analyse.table"
 COMMIT: Final = "analyse.commit"
 CSV: Final = "analyse.csv"
 JSON: Final = "analyse.json"
@@ -64,6 +63,8 @@ class Case:
     view : tuple or None
         What the viewer shows, and its drawing, which keeps zoom and switches as
         long as it is the same object.
+    tables : int
+        How many tables of patches there were; part of the table's key.
     """
 
     patches: dict[str, Patch] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Case:
     current: str | None = None
     uploads: int = 0
     view: "tuple[Any, LayoutDOM] | None" = None
+    tables: int = 0
 
     @property
     def patch(self) -> Patch | None:
@@ -122,6 +124,15 @@ def case() -> Case:
 def upload_key() -> str:
     """Key of the drop box now on screen."""
     return f"analyse.upload.{case().uploads}"
+
+
+def table_key() -> str:
+    """Key of the table now on screen.
+
+    A new one after a step away from a cell that was clicked: the browser would
+    not report another click on that cell.
+    """
+    return f"analyse.table.{case().tables}"
 
 
 def own_key(sha256: str, kind: str) -> str:

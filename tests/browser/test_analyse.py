@@ -247,7 +247,7 @@ def test_zoom_and_switches_survive_what_the_server_does(
 
 def click_row(page: "Page", row: int) -> None:
     """Click the name of a patch in the table, a canvas."""
-    table = page.locator("[data-testid=stDataFrame]")
+    table = page.locator("[data-testid=stDataFrame]:visible")
     page.evaluate("document.querySelector('.stMain').scrollTo(0, 0)")
     box = table.bounding_box()
     assert box is not None
