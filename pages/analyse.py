@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 import streamlit as st
+from bokeh.models import Spacer
 from streamlit_bokeh import streamlit_bokeh
 
 from cellularity_core.export import file_stem
@@ -37,6 +38,7 @@ def page() -> None:
             "Four methods score each patch, and you see the nuclei that the scores rest on.",
             icon=":material/upload:",
         )
+        _get_ready()
         return
     with st.container():  # so that what follows keeps its place when a spinner comes and goes
         models = chosen_engine()
@@ -68,6 +70,12 @@ def page() -> None:
         with form:
             st.markdown("**What share of the tumour bed is covered by malignant cells?**")
             own_score_form(case, patch, reader)
+
+
+def _get_ready() -> None:
+    """Load the drawing library and the models while the user looks for a patch."""
+    streamlit_bokeh(Spacer(width=1, height=1), use_container_width=False, key=state.WARM)
+    chosen_engine()
 
 
 def _open(
