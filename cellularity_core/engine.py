@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cellularity_core.errors import ModelError
+from cellularity_core.tiling import SMALLEST
 
 Tiles = npt.NDArray[np.uint8]
 """Shape (B, H, W, 3), RGB at the set's pixel size, sides in multiples of 32."""
 
 DEVICES: Final = ("auto", "cpu", "cuda")
+
+_FIRST_CALL: Final = threading.Lock()
 
 
 class Network(ABC):
@@ -47,6 +50,8 @@ class CompiledNetwork(Network):
         options = {
             "INFERENCE_PRECISION_HINT": "f32",
             "NUM_STREAMS": threads,
+            # Pinned, the streams of several networks would queue for the same core.
+            "ENABLE_CPU_PINNING": False,
             "INFERENCE_NUM_THREADS": threads,
         }
         try:
@@ -57,6 +62,11 @@ class CompiledNetwork(Network):
                 "restore the model set from the repository."
             ) from error
         self._local = threading.local()
+        # OpenVINO's binding fills static variables on its first call and lets go of the GIL
+        # meanwhile; two threads that make a first call at once then wait for each other for
+        # ever. So every network makes its first call alone.
+        with _FIRST_CALL:
+            self(np.zeros((1, SMALLEST, SMALLEST, 3), np.uint8))
 
     def __call__(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
         request = getattr(self._local, "request", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellularity_core import model_store, tiling
+from cellularity_core import engine, model_store, tiling
 from cellularity_core.conventions import METHODS
 from cellularity_core.engine import CompiledNetwork, TorchNetwork
 from cellularity_core.errors import ModelError
@@ -45,6 +45,37 @@ def test_both_engines_give_the_same_numbers(scorer, patches, name):
     tiles = tiling.cut(patches[0].pixels, tiling.Tile(0, 0, 320, 256))[None]
     for a, b in zip(compiled(tiles), reference(tiles), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_no_network_makes_its_first_call_beside_another(scorer):
+    """OpenVINO's binding deadlocks when two threads make their first calls at once."""
+    alone = []
+
+    class Spied(CompiledNetwork):
+        def __call__(self, tiles):
+            alone.append(engine._FIRST_CALL.locked())
+            return super().__call__(tiles)
+
+    spied = Spied(scorer.model_set.file("direct-r.onnx"), 1)
+    assert alone == [True]
+    spied(np.zeros((1, 128, 128, 3), np.uint8))
+    assert alone == [True, False]
+
+
+def test_fresh_processes_score_from_several_threads_at_once():
+    code = (
+        "import sys; sys.setswitchinterval(1e-6)\n"
+        "import numpy as np\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from cellularity_core.engine import CompiledNetwork\n"
+        "from cellularity_core.model_store import open_set\n"
+        "path = open_set().file('direct-r.onnx')\n"
+        "tiles = np.zeros((1, 128, 128, 3), np.uint8)\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    list(pool.map(lambda _: CompiledNetwork(path, 2)(tiles), range(4)))\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], timeout=120, check=True)  # noqa: S603
 
 
 def test_results_are_whole_ordered_and_consistent(scorer, patches):
