@@ -75,7 +75,7 @@ def test_fresh_processes_score_from_several_threads_at_once():
         "    list(pool.map(lambda _: CompiledNetwork(path, 2)(tiles), range(4)))\n"
     )
     for _ in range(3):
-        subprocess.run([sys.executable, "-c", code], timeout=120, check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-c", code], timeout=120, check=True)
 
 
 def test_results_are_whole_ordered_and_consistent(scorer, patches):
