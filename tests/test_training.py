@@ -204,6 +204,32 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
     assert logs[0] == logs[1]
 
 
+@pytest.mark.parametrize(("keep_best", "kept"), [(True, 2), (False, 4)])
+def test_the_best_or_the_last_epoch_is_kept(tmp_path, keep_best, kept):
+    model = nn.Linear(1, 1)
+    errors = [0.4, 0.1, 0.3, 0.2]
+    weights = {}
+
+    def validate(network, epoch):
+        weights[epoch + 1] = network.weight.item()
+        return {"mse": errors[epoch]}
+
+    best = fit(
+        model,
+        out=tmp_path,
+        schedule=Schedule(4, rate=0.1, keep_best=keep_best),
+        compute=CPU,
+        batches=lambda epoch: [torch.ones(2, 1)],
+        steps=1,
+        loss=lambda m, x: (m(x) - 3).square().mean(),
+        validate=validate,
+        monitor=("mse", "min"),
+        description={},
+    )
+    assert best["epoch"] == kept
+    assert model.weight.item() == weights[kept]
+
+
 def test_a_finished_run_is_not_done_again(tmp_path):
     regression(tmp_path, resume=False)
     regression(tmp_path, resume=True, stop_after=0)

@@ -131,7 +131,8 @@ def train_cascade(
 
         def validate(_: nn.Module, epoch: int) -> dict[str, float]:
             last = epoch + 1 == epochs
-            if not validation or (name == "frozen" and not last):
+            skip = name == "frozen" and not last and not schedule.keep_best
+            if not validation or skip:
                 return {}
             model.to(compute.device)
             found = predict_cascade(model, validation, seen, compute)
@@ -161,6 +162,7 @@ def train_cascade(
             steps=batch_count(len(training), settings.batch, repeats),
             loss=frozen_loss if name == "frozen" else joint_loss,
             validate=validate,
+            monitor=("mse", "min"),
             description={
                 "network": network_description(settings, seen),
                 "settings": dataclasses.asdict(settings),

@@ -103,6 +103,7 @@ def train_direct(
         steps=batch_count(len(training), settings.batch, settings.views),
         loss=loss,
         validate=validate,
+        monitor=("mse", "min"),
         description={
             "network": description,
             "settings": dataclasses.asdict(settings),

@@ -75,6 +75,9 @@ class Schedule:
     optimiser : {"adam", "adamw"}
     decay : float
         Weight decay.
+    keep_best : bool
+        Keep the epoch that is best on the validation patients, where there are some;
+        else the last. Figures of a kept best are optimistic on those same patients.
     """
 
     epochs: int
@@ -83,6 +86,7 @@ class Schedule:
     warmup: float = 0.2
     optimiser: Literal["adam", "adamw"] = "adamw"
     decay: float = 1e-2
+    keep_best: bool = False
 
     def rate_at(self, progress: float) -> float:
         """Rate at a share of the training, 0 to 1: linear rise, then half a cosine."""
@@ -128,7 +132,7 @@ def fit(
     validate : callable, optional
         Model and epoch to metrics; called after every epoch, may return nothing.
     monitor : (name, "min" or "max"), optional
-        Metric that chooses the best epoch; the last epoch without it.
+        Metric that chooses the epoch when the schedule keeps the best.
     description : mapping
         Stored beside the weights (network, data, seed).
     resume : bool
@@ -197,7 +201,8 @@ def fit(
             row = {"epoch": epoch + 1.0, "loss": total / max(1, steps), **metrics}
             row["seconds"] = time.perf_counter() - began
             _append_log(out / LOG, row)
-            if _better(row, best, monitor, last=epoch + 1 == schedule.epochs):
+            chooser = monitor if schedule.keep_best else None
+            if _better(row, best, chooser, last=epoch + 1 == schedule.epochs):
                 best = row
                 save_weights(out / BEST, {"model": model.state_dict(), **_plain(description)})
             save_weights(

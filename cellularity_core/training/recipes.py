@@ -124,7 +124,9 @@ RECIPES: Final[dict[str, Recipe]] = {
             encoder="resnet34-elu",
             decoder="fpn",
             init="random",
-            schedule=Schedule(150, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam"),
+            schedule=Schedule(
+                150, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam", keep_best=True
+            ),
             view_mpp=1.0,
             disc_um=7.5,
             jitter=NO_STAIN,
@@ -133,8 +135,12 @@ RECIPES: Final[dict[str, Recipe]] = {
             regressor="resnet34",
             init="random",
             channels=4,
-            frozen=Schedule(60, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam"),
-            joint=Schedule(30, rate=1e-5, final_rate=1e-6, warmup=0.0, optimiser="adam"),
+            frozen=Schedule(
+                60, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam", keep_best=True
+            ),
+            joint=Schedule(
+                30, rate=1e-5, final_rate=1e-6, warmup=0.0, optimiser="adam", keep_best=True
+            ),
             pool=1,
         ),
         boosting=Boosting(),
@@ -142,14 +148,18 @@ RECIPES: Final[dict[str, Recipe]] = {
             encoder="legacy_xception",
             init="random",
             head="regression",
-            schedule=Schedule(100, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam"),
+            schedule=Schedule(
+                100, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam", keep_best=True
+            ),
             jitter=NO_STAIN,
         ),
         direct_classes=Direct(
             encoder="legacy_xception",
             init="random",
             head="classification",
-            schedule=Schedule(100, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam"),
+            schedule=Schedule(
+                100, rate=1e-4, final_rate=1e-5, warmup=0.0, optimiser="adam", keep_best=True
+            ),
             jitter=NO_STAIN,
         ),
     ),

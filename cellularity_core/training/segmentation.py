@@ -119,6 +119,7 @@ def train_segmentation(
         steps=batch_count(len(pointed) + len(fields), settings.batch),
         loss=loss,
         validate=validate,
+        monitor=("jaccard", "max"),
         description={
             "network": description,
             "settings": dataclasses.asdict(settings),
