@@ -190,7 +190,9 @@ class Scorer:
 
     def _finish(self, job: _Job, keep_maps: bool) -> PatchResult:
         patch = job.patch
-        views = {name: self._maps(job, name) for name in ("segmentation", "cascade")}
+        views = {"segmentation": self._maps(job, "segmentation")}
+        if keep_maps and "cascade" in self.methods:
+            views["cascade"] = self._maps(job, "cascade")
         seconds = {"networks": time.perf_counter() - job.started}
         began = time.perf_counter()
         at_feature_size = [self._feature_map(m) for m in views["segmentation"]]
@@ -208,7 +210,7 @@ class Scorer:
         found = self._nuclei(mean_map, shape)
         seconds["nuclei"] = time.perf_counter() - began
 
-        weights = _tissue_weights(job)
+        weights = _tissue_weights(job, self.model_set.mpp)
         for method in self.methods:
             if method != "gbt":
                 raw[method] = self._tile_score(job, NETWORK_OF[method], weights)
@@ -293,11 +295,11 @@ def _run(network: Network, tiles: npt.NDArray[np.uint8], axes: tuple[int, ...]) 
     return tuple(np.flip(o, back) if o.ndim == 4 else o for o in outputs)
 
 
-def _tissue_weights(job: _Job) -> npt.NDArray[np.float64]:
+def _tissue_weights(job: _Job, mpp: float) -> npt.NDArray[np.float64]:
     """Share of each tile in the score of the patch: its tissue."""
     if len(job.tiles) == 1:
         return np.ones(1)
-    tissue = tissue_mask(job.pixels)
+    tissue = tissue_mask(job.pixels, mpp)
     area = np.array(
         [tissue[t.top : t.top + t.height, t.left : t.left + t.width].sum() for t in job.tiles],
         float,
