@@ -24,7 +24,6 @@ from cellularity_core.training.plan import (
     Plan,
     boosting_stage,
     describe_networks,
-    learnable,
     nuclei_stage,
 )
 from cellularity_core.training.targets import patch_target
@@ -117,7 +116,9 @@ def _is_weak(items: Sequence[Loaded]) -> bool:
 
 def _method(items: Sequence[Loaded], scores: Scores) -> dict[str, Any]:
     """Figures of one method on held-out patients, and the half-width of its interval."""
-    graded = [k for k, i in enumerate(items) if i in learnable([i]) and not i.sample.field]
+    graded = [k for k, i in enumerate(items) if i.sample.scores]
+    if not graded:
+        graded = [k for k, i in enumerate(items) if i.sample.points is not None]
     truth = np.array([patch_target(items[k]) for k in graded])
     found = scores[graded]
     measured: dict[str, Any] = {

@@ -107,7 +107,7 @@ def load_network(description: Mapping[str, Any], weights: Path) -> Deployed:
     Parameters
     ----------
     description : mapping
-        Of `networks.create`, and ``pool``.
+        Of `networks.create`, and ``input_pool``, the `pool` of `Deployed`.
     weights : Path
         safetensors file.
 

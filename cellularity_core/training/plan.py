@@ -182,7 +182,6 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
     """Train the boosted trees and write ``gbt.txt``; return each patch's score by trees
     that never saw its patient, in the order of the plan's items."""
     usable = learnable(named(plan, plan.items, None))
-    names = {item.sample.name for item in usable}
     maps = {i.sample.name: read_activations(plan.out / "maps", i.sample.name) for i in plan.items}
     fold = dict(zip((i.sample.name for i in plan.items), plan.fold_of, strict=True))
 
@@ -204,7 +203,7 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
         for name, one in maps.items():
             if fold[name] == k:
                 found[name] = float(trees.predict(one.features[:1])[0])
-    fit_trees([i for i in usable if i.sample.name in names]).save(plan.out / "gbt.txt")
+    fit_trees(usable).save(plan.out / "gbt.txt")
     return np.array([found[i.sample.name] for i in plan.items])
 
 
