@@ -1,5 +1,6 @@
 """Losses and views against slow definitions; tiny real trainings that learn and resume."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -10,12 +11,16 @@ from torch import nn
 
 from cellularity_core.conventions import MALIGNANT
 from cellularity_core.datasets import Sample
+from cellularity_core.features import FEATURE_NAMES, features
+from cellularity_core.masks import segmentation_target
 from cellularity_core.points import NucleiPoints
+from cellularity_core.training.activations import Activations, crop_examples
 from cellularity_core.training.augmentation import StainJitter, jitter_stain, random_view
+from cellularity_core.training.cascade import train_cascade
 from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import Compute, Schedule, fit, load_weights
 from cellularity_core.training.losses import level_loss, segmentation_loss
-from cellularity_core.training.recipes import Segmentation
+from cellularity_core.training.recipes import Cascade, Segmentation
 from cellularity_core.training.segmentation import train_segmentation
 from cellularity_core.training.targets import patch_target
 
@@ -242,3 +247,67 @@ def test_targets():
     assert patch_target(benign) == 0
     scored = Loaded(Sample(Path("x"), "s", "p", "s", scores=(0.2, 0.4)), item.pixels)
     assert patch_target(scored) == pytest.approx(0.3)
+
+
+def perfect_maps(item: Loaded) -> Activations:
+    """Maps of a segmentation that makes no mistake, at the item's own pixel size."""
+    maps = segmentation_target(item.points.xy, item.points.label, item.pixels.shape[:2], 13)
+    return Activations(
+        (maps * 255).astype(np.uint8), (maps[None] * 255).astype(np.uint8), features(maps)[None]
+    )
+
+
+def test_crops_carry_their_own_cellularity():
+    item = dotted(3, count=6)
+    item = Loaded(dataclasses.replace(item.sample, mpp=1.0), item.pixels)
+    table, targets = crop_examples(item, perfect_maps(item), count=40, seed=0)
+    assert table.shape == (40, 81)
+    assert targets.std() > 0.05
+    # Perfect maps tell the cellularity of a crop: more malignant area, more of it.
+    area = table[:, FEATURE_NAMES.index("malignant area@0.50")]
+    assert np.corrcoef(area, targets)[0, 1] > 0.7
+
+
+def test_a_scored_patch_has_no_crops():
+    item = dotted(0)
+    scored = Loaded(dataclasses.replace(item.sample, scores=(0.4,)), item.pixels)
+    table, targets = crop_examples(scored, perfect_maps(item), count=5, seed=0)
+    assert table.shape == (0, 81)
+    assert targets.shape == (0,)
+
+
+def test_a_tiny_cascade_trains_both_phases_and_keeps_its_statistics(tmp_path):
+    items = [dotted(k, count=3 * k) for k in range(6)]
+    seen = tiny(1)
+    train_segmentation(items, [], seen, out=tmp_path / "seg", compute=CPU)
+    settings = Cascade(
+        regressor="tf_efficientnet_lite0",
+        init="imagenet",
+        channels=3,
+        frozen=Schedule(1, rate=1e-3),
+        joint=Schedule(1, rate=1e-3),
+        side=48,
+        joint_side=64,
+        batch=3,
+        keep=0.5,
+    )
+    train_cascade(
+        items,
+        [perfect_maps(item) for item in items],
+        [dotted(50)],
+        tmp_path / "seg" / "best.pt",
+        settings,
+        seen,
+        out=tmp_path / "run",
+        compute=CPU,
+    )
+    before = load_weights(tmp_path / "seg" / "best.pt")["model"]
+    after = load_weights(tmp_path / "run" / "joint" / "best.pt")["model"]
+    changed = {
+        name: not torch.equal(value, after[f"segmentation.{name}"])
+        for name, value in before.items()
+    }
+    assert any(moved for name, moved in changed.items() if name.endswith("weight"))
+    assert not any(moved for name, moved in changed.items() if "running_" in name)
+    for phase in ("frozen", "joint"):
+        assert "icc" in (tmp_path / "run" / phase / "log.csv").read_text()

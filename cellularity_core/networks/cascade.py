@@ -1,7 +1,7 @@
 """Cascade "SR": a segmentation, then a regressor on its maps (METHODS 3)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,18 @@ class Cascade(nn.Module):
         self.segmentation = Segmentation(**segmentation, init=init)
         self.regressor = MaskRegressor(**regressor, init=init)
         self.pool = pool
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, in which the segmentation's batch norm keeps its statistics.
+
+        Both phases tune with small batches; statistics taken from those drift away from
+        the maps that the regressor learnt to read.
+        """
+        super().train(mode)
+        for module in self.segmentation.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cellularity (B,) and logits (B, 4, H, W) for images (B, 3, H, W) in [-1, 1]."""

@@ -7,19 +7,24 @@ that they meet maps as good, and as bad, as those of a new patient.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
 from cellularity_core.conventions import FEATURE_MPP
-from cellularity_core.features import features
-from cellularity_core.resample import resize
-from cellularity_core.training.augmentation import jitter_stain
+from cellularity_core.features import FEATURE_NAMES, features
+from cellularity_core.resample import resample, resize
+from cellularity_core.training.augmentation import View, jitter_stain
 from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import Compute
 from cellularity_core.training.recipes import Segmentation as Settings
 from cellularity_core.training.segmentation import activation, at_pixel_size
+from cellularity_core.training.targets import view_target
+
+CROP_SHARE: Final = (0.45, 0.8)
+"""Range of a crop's side, in sides of the patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,44 @@ def read_activations(out: Path, name: str) -> Activations:
     """What `make_activations` wrote for one sample."""
     with np.load(out / f"{name}.npz", allow_pickle=False) as file:
         return Activations(file["plain"], file["views"], file["features"])
+
+
+def crop_examples(
+    item: Loaded, made: Activations, *, count: int, seed: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Features and cellularity of random square crops of a patch's maps.
+
+    Parameters
+    ----------
+    item : Loaded
+    made : Activations
+        Of that patch.
+    count : int
+        Crops of each view.
+    seed : int
+
+    Returns
+    -------
+    features : ndarray, shape (n, 81)
+        n is 0 where a crop's cellularity is unknown: a pathologist scored the whole.
+    targets : ndarray, shape (n,)
+    """
+    rng = np.random.default_rng([seed, *item.sample.name.encode()])
+    table, targets = [], []
+    if not item.sample.scores:
+        factor = item.sample.mpp / FEATURE_MPP
+        pixels = resample(item.pixels, factor)
+        xy = (item.points.xy + 0.5) * factor - 0.5
+        for maps in made.views:
+            extent = np.array(maps.shape[:0:-1])
+            for _ in range(count):
+                side = int(extent.min() * rng.uniform(*CROP_SHARE))
+                x, y = (int(rng.integers(room + 1)) for room in extent - side)
+                cut = np.s_[y : y + side, x : x + side]
+                table.append(features(maps[:, cut[0], cut[1]].astype(np.float32) / 255))
+                view = View(pixels[cut], xy - (x, y), item.points.label, FEATURE_MPP)
+                targets.append(view_target(item.sample, view))
+    return np.array(table).reshape(-1, len(FEATURE_NAMES)), np.array(targets)
 
 
 def _to_bytes(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -25,7 +25,12 @@ from cellularity_core.datasets import Sample, load, patient_folds
 from cellularity_core.errors import DataError
 from cellularity_core.networks import create
 from cellularity_core.nuclei import PointCounts, detect_nuclei, point_f1
-from cellularity_core.training.activations import Activations, make_activations, read_activations
+from cellularity_core.training.activations import (
+    Activations,
+    crop_examples,
+    make_activations,
+    read_activations,
+)
 from cellularity_core.training.cascade import train_cascade
 from cellularity_core.training.direct import train_direct
 from cellularity_core.training.images import Loaded, load_images
@@ -185,13 +190,22 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
     maps = {i.sample.name: read_activations(plan.out / "maps", i.sample.name) for i in plan.items}
     fold = dict(zip((i.sample.name for i in plan.items), plan.fold_of, strict=True))
 
+    def examples(item: Loaded) -> tuple[npt.NDArray[np.float64], ...]:
+        one = maps[item.sample.name]
+        table, targets = crop_examples(item, one, count=plan.recipe.boosting.crops, seed=plan.seed)
+        whole = np.full(len(one.features), patch_target(item))
+        targets = np.concatenate([whole, targets])
+        weights = np.full(len(targets), trust(item.sample))
+        return np.concatenate([one.features, table]), targets, weights
+
+    made = {i.sample.name: examples(i) for i in usable}
+
     def fit_trees(items: Sequence[Loaded]) -> boosting.BoostedTrees:
-        tables = [maps[i.sample.name].features for i in items]
-        count = len(tables[0])
+        tables, targets, weights = zip(*(made[i.sample.name] for i in items), strict=True)
         return boosting.train(
             np.concatenate(tables),
-            np.repeat([patch_target(i) for i in items], count),
-            weights=np.repeat([trust(i.sample) for i in items], count),
+            np.concatenate(targets),
+            weights=np.concatenate(weights),
             seed=plan.seed,
             rounds=plan.recipe.boosting.rounds,
             learning_rate=plan.recipe.boosting.rate,

@@ -44,6 +44,8 @@ class Cascade:
     pool: int = 2
     views: int = 6
     batch: int = 8
+    keep: float = 0.0
+    """Weight of the segmentation's own loss in the joint phase; the paper has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Boosting:
     """How the boosted trees are trained (METHODS 4)."""
 
     views: int = 6
+    crops: int = 0
+    """Random crops of each view, with their own cellularity where points tell it."""
     rounds: int = 600
     rate: float = 0.01
 
@@ -93,7 +97,7 @@ RECIPES: Final[dict[str, Recipe]] = {
             encoder=_LITE0,
             decoder="fpn-light",
             init="imagenet",
-            schedule=Schedule(epochs=50, rate=1e-3, optimiser="adamw"),
+            schedule=Schedule(epochs=90, rate=1e-3, optimiser="adamw"),
             class_weights=(2.0, 2.0, 2.0, 1.0),
             zoom=0.15,
         ),
@@ -101,21 +105,22 @@ RECIPES: Final[dict[str, Recipe]] = {
             regressor=_LITE0,
             init="imagenet",
             channels=3,
-            frozen=Schedule(epochs=6, rate=1e-3),
-            joint=Schedule(epochs=2, rate=1e-4, warmup=0.1),
+            frozen=Schedule(epochs=12, rate=1e-3),
+            joint=Schedule(epochs=8, rate=1e-4, warmup=0.1),
+            keep=0.2,
         ),
-        boosting=Boosting(),
+        boosting=Boosting(crops=4),
         direct=Direct(
             encoder=_LITE0,
             init="imagenet",
             head="regression",
-            schedule=Schedule(epochs=8, rate=1e-3),
+            schedule=Schedule(epochs=24, rate=1e-3),
         ),
         direct_classes=Direct(
             encoder=_LITE0,
             init="imagenet",
             head="classification",
-            schedule=Schedule(epochs=8, rate=1e-3),
+            schedule=Schedule(epochs=24, rate=1e-3),
             spread=0.04,
         ),
     ),
