@@ -83,6 +83,11 @@ def status(page: "Page") -> "Locator":
     return page.locator(".viewer-status .bk-clearfix")
 
 
+def settled(page: "Page") -> None:
+    """Wait until no script runs: what is on screen stays where it is."""
+    page.locator('[data-testid=stApp][data-test-script-state="notRunning"]').wait_for()
+
+
 def card(page: "Page", method: str) -> "Locator":
     return page.locator(f'.card[data-method="{method}"] .value')
 
@@ -236,6 +241,8 @@ def test_zoom_and_switches_survive_what_the_server_does(
     page.get_by_text("Add or correct your own score").click()
     page.get_by_label("or typed (%)").fill("40")
     page.get_by_label("or typed (%)").press("Enter")
+    page.locator(".st-key-analyse-commit button:enabled").first.wait_for()
+    settled(page)  # a click is lost where the page moves under the pointer
     page.locator(".st-key-analyse-commit button").first.click()
     card(page, "own").get_by_text("40 %").wait_for()
     page.locator(".viewer-class-normal button:not(.bk-active)").wait_for()
