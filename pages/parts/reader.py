@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import streamlit as st
 
@@ -10,9 +10,10 @@ from cellularity_core.export import SOFTWARE
 from cellularity_core.patch import Patch
 from db import records
 from db.records import ReadingRecord
-from db.session import open_records, transaction
+from db.session import transaction
 from pages.parts import state
 from pages.parts.state import Case
+from pages.parts.store import store
 
 _LOADED_FOR: Final = "analyse.reader_loaded"
 
@@ -23,12 +24,6 @@ class Reader:
 
     name: str
     score_first: bool
-
-
-@st.cache_resource(show_spinner=False)
-def store() -> Any:
-    """Connection to the records, made once for all sessions."""
-    return open_records()
 
 
 def reader_controls(title: str) -> Reader:
