@@ -91,6 +91,10 @@ class Recipe:
 
 _LITE0 = "tf_efficientnet_lite0"
 
+OTHER_HOSPITALS: Final = StainJitter(amount=0.35, offset=0.06, hue=0.09, blur=0.4)
+"""Chosen with one tissue source site (A8, 37 patches) held out of the training: point F1
+0.625 against 0.587 with the milder default, weak TC from the points ICC 0.906 against 0.843."""
+
 RECIPES: Final[dict[str, Recipe]] = {
     "starter": Recipe(
         segmentation=Segmentation(
@@ -100,6 +104,7 @@ RECIPES: Final[dict[str, Recipe]] = {
             schedule=Schedule(epochs=90, rate=1e-3, optimiser="adamw"),
             class_weights=(2.0, 2.0, 2.0, 1.0),
             zoom=0.15,
+            jitter=OTHER_HOSPITALS,
         ),
         cascade=Cascade(
             regressor=_LITE0,
@@ -114,13 +119,15 @@ RECIPES: Final[dict[str, Recipe]] = {
             encoder=_LITE0,
             init="imagenet",
             head="regression",
-            schedule=Schedule(epochs=24, rate=1e-3),
+            schedule=Schedule(epochs=16, rate=1e-3),
+            jitter=OTHER_HOSPITALS,
         ),
         direct_classes=Direct(
             encoder=_LITE0,
             init="imagenet",
             head="classification",
-            schedule=Schedule(epochs=24, rate=1e-3),
+            schedule=Schedule(epochs=16, rate=1e-3),
+            jitter=OTHER_HOSPITALS,
             spread=0.04,
         ),
     ),
