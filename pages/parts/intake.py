@@ -144,6 +144,8 @@ def heading(case: Case, patch: Patch) -> None:
         "user": "given by you",
         "default": "assumed: the file states none",
     }[patch.mpp_source]
+    if SYNTHETIC in patch.notes and patch.mpp_source == "file":
+        source = "drawn at this size by a program"
     text, change = st.columns([4, 1], vertical_alignment="bottom")
     text.subheader(_plain(patch.name), anchor=False)
     text.caption(f"{patch.width} × {patch.height} pixels · {patch.mpp:g} µm per pixel ({source})")
