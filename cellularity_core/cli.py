@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cellularity_core import __version__
+from cellularity_core.agreement_command import add_commands as add_agreement
 from cellularity_core.conventions import DEFAULT_MPP, METHODS, MPP_RANGE
 from cellularity_core.errors import CellularityError
 from cellularity_core.messages import complain
@@ -30,7 +31,7 @@ DEBUG = "CELLULARITY_DEBUG"
 MAX_VIEWS = 4
 """Test-time views there are; `scorer.VIEWS` without its import."""
 
-WITHOUT_TRAINING = ("score", "bench", "--version")
+WITHOUT_TRAINING = ("score", "bench", "agreement", "--version")
 """Commands that never load the training package."""
 
 
@@ -95,6 +96,7 @@ def _build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_options)
     app.command()(score)
     app.command()(bench)
+    add_agreement(app)
     if not arguments or arguments[0] not in WITHOUT_TRAINING:
         from cellularity_core.training.commands import add_commands
 

@@ -192,10 +192,12 @@ def agreement_report(
     maker = _Maker(scores[scored], patients, intervals == "bootstrap", draws, seed)
     group = scores[scored][:, : len(readers)]
     complete = np.asarray(np.isfinite(group).all(axis=1) & (len(readers) > 0))
+    split = len(readers)
     pairs = [
-        # the reference stands second: the reader of a model and a reader
-        (j, i) if raters[i] in readers and raters[j] in models else (i, j)
-        for i, j in combinations(range(len(raters)), 2)
+        *combinations(range(split), 2),
+        # of a model and a reader, the reader is the reference
+        *((model, reader) for model in range(split, len(raters)) for reader in range(split)),
+        *combinations(range(split, len(raters)), 2),
     ]
     return AgreementReport(
         n_cases=int(scored.sum()),
