@@ -19,8 +19,15 @@ from db.errors import RecordError
 VARIABLE: Final = "CELLULARITY_DB"
 """Environment variable with the database's URL, or the path of an SQLite file."""
 
-BUSY_MS: Final = 5000
+BUSY_MS: Final = 60_000
 """How long a connection waits for another one's write to end."""
+
+WRITER_LOCK: Final = 0x63656C6C
+"""Advisory lock of PostgreSQL that a writing transaction holds ("cell")."""
+
+_READ_ONLY: Final = "cellularity_read_only"
+
+_DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 
 
 def default_path() -> Path:
@@ -46,7 +53,8 @@ def database_url(given: str | None = None) -> URL:
     if "://" not in text:
         return URL.create("sqlite", database=str(Path(text).expanduser().resolve()))
     try:
-        return make_url(text)
+        url = make_url(text)
+        return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
     except ArgumentError as error:
         raise RecordError(
             f"{VARIABLE} does not hold a database URL. Give one such as "
@@ -68,15 +76,26 @@ def _prepare(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA secure_delete = ON")  # what is erased leaves no bytes behind
     cursor.close()
     # The driver would begin a transaction at the first INSERT only, so that a
     # savepoint before it commits by itself; `_begin` begins it instead.
     connection.isolation_level = None
 
 
+def _is_read_only(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(_READ_ONLY))
+
+
 def _begin(connection: Connection) -> None:
     """Begin at once as a writer: one that turns writer later is refused, not made to wait."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if _is_read_only(connection) else "BEGIN IMMEDIATE")
+
+
+def _take_turn(connection: Connection) -> None:
+    """One writer at a time on PostgreSQL too: the audit chain has one end."""
+    if not _is_read_only(connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
 
 
 def connect(url: URL) -> Engine:
@@ -91,7 +110,10 @@ def connect(url: URL) -> Engine:
     try:
         if is_sqlite and url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url)
+        if is_sqlite:
+            engine = create_engine(url)
+        else:
+            engine = create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
     except OSError as error:
         raise RecordError(
             f"No folder can be made for the records at {place(url)} ({error.strerror}). "
@@ -105,6 +127,8 @@ def connect(url: URL) -> Engine:
     if is_sqlite:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
+    else:
+        event.listen(engine, "begin", _take_turn)
     return engine
 
 
@@ -129,9 +153,8 @@ def migrating(engine: Engine) -> Iterator[Config]:
         with engine.begin() as connection:
             yield migrations(connection)
     except SQLAlchemyError as error:
-        detail = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise RecordError(
-            f"The records at {place(engine.url)} cannot be opened or upgraded ({detail}). "
+            f"The records at {place(engine.url)} cannot be opened or upgraded ({_detail(error)}). "
             f"Check that the file or server can be written, or set {VARIABLE} to another."
         ) from error
 
@@ -157,7 +180,7 @@ def open_records(given: str | None = None) -> Engine:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Session]:
-    """A session that commits at the end, or rolls back on an error.
+    """A session that commits at the end, or rolls back on an error; one writer at a time.
 
     Raises
     ------
@@ -168,8 +191,33 @@ def transaction(engine: Engine) -> Iterator[Session]:
         with Session(engine) as session, session.begin():
             yield session
     except SQLAlchemyError as error:
-        detail = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise RecordError(
-            f"The records at {place(engine.url)} did not take this ({detail}). "
+            f"The records at {place(engine.url)} did not take this ({_detail(error)}). "
             "Nothing was kept; try again, or look whether the disk is full or read-only."
         ) from error
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Session]:
+    """A session for reading only: one state of the records, and no writer waits for it.
+
+    Raises
+    ------
+    RecordError
+        If the database cannot be read.
+    """
+    options: dict[str, Any] = {_READ_ONLY: True}
+    if engine.dialect.name == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    try:
+        with Session(engine.execution_options(**options)) as session, session.begin():
+            yield session
+    except SQLAlchemyError as error:
+        raise RecordError(
+            f"The records at {place(engine.url)} cannot be read ({_detail(error)}). "
+            f"Check that the file or server is there, or set {VARIABLE} to another."
+        ) from error
+
+
+def _detail(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -95,8 +95,9 @@ def test_sqlite_is_durable_and_checks_references(engine: Engine) -> None:
         "UPDATE reading SET cellularity = 0.9",
         "UPDATE reading SET seen_models = 0 WHERE id = 1",
         "DELETE FROM reading",
-        "INSERT OR REPLACE INTO reading SELECT id, patch_id, reader_id, 0.9, 0, software, "
-        "created_at FROM reading",
+        "INSERT OR REPLACE INTO reading (id, patch_id, reader_id, cellularity, seen_models, "
+        "software, created_at, phase) SELECT id, patch_id, reader_id, 0.9, 0, software, created_at, phase "
+        "FROM reading",
     ],
 )
 def test_a_reading_cannot_be_altered_even_by_hand(engine: Engine, statement: str) -> None:
@@ -166,8 +167,9 @@ def test_the_database_itself_refuses_what_the_code_would(engine: Engine) -> None
     ):
         db.execute(
             text(
-                "INSERT INTO reading SELECT 99, patch_id, reader_id, 1.5, 0, software, created_at "
-                "FROM reading"
+                "INSERT INTO reading (id, patch_id, reader_id, cellularity, seen_models, software, "
+                "created_at, phase) SELECT 99, patch_id, reader_id, 1.5, 0, software, created_at, "
+                "phase FROM reading"
             )
         )
 
@@ -190,11 +192,15 @@ def test_a_reader_keeps_score_first_whatever_the_spelling(engine: Engine) -> Non
         assert records.find_reader(db, name="Kim Weber") is None
         records.keep_score_first(db, name="  Kim   Weber ", score_first=True)
     with session.transaction(engine) as db:
-        assert records.find_reader(db, name="KIM WEBER") == records.ReaderRecord("Kim Weber", True)
+        assert records.find_reader(db, name="KIM WEBER") == records.ReaderRecord(
+            1, "Kim Weber", True, "reader"
+        )
         records.keep_score_first(db, name="kim weber", score_first=False)
         add(db, reader="kim weber")
     with session.transaction(engine) as db:
-        assert records.find_reader(db, name="Kim Weber") == records.ReaderRecord("Kim Weber", False)
+        assert records.find_reader(db, name="Kim Weber") == records.ReaderRecord(
+            1, "Kim Weber", False, "reader"
+        )
         assert db.execute(text("SELECT count(*) FROM reader")).scalar_one() == 1
 
 

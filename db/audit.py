@@ -1,0 +1,217 @@
+"""The audit trail: who did what, chained by hashes; written with each change.
+
+Every function that writes ends with `record`, in the same transaction. Writers
+take turns (`db.session`), so the chain has one end.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Boolean, Float, Integer, Table, insert, inspect, select
+from sqlalchemy.orm import Session
+
+from db import chain
+from db.schema import AuditContent, AuditEvent, Base, utcnow
+
+SALTED: Final = frozenset({"patch", "image", "case"})
+"""Entities whose columns may be erased: hashes of their rows are salted like contents."""
+
+ERASURE: Final = "erasure"
+"""Entity of the event that lists the events whose content was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the trail; `old` and `new` are None where erased or not there.
+
+    Attributes
+    ----------
+    sequence : int
+        From 1, without gaps.
+    at : datetime
+        By the server's clock, in UTC.
+    """
+
+    sequence: int
+    at: datetime
+    actor: str
+    action: str
+    entity: str
+    entity_id: int
+    old: Any
+    new: Any
+    is_erased: bool
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """End of the chain: number and hash of its last event; 0 and zeros before the first."""
+
+    sequence: int
+    hash: str
+
+
+def row_values(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """All columns of a row, each in the type that the database gives back."""
+    values: dict[str, Any] = {}
+    for column in table.columns:
+        value = row[column.name]
+        if value is not None and not isinstance(value, bytes | str):
+            if isinstance(column.type, Boolean):
+                value = bool(value)
+            elif isinstance(column.type, Integer):
+                value = int(value)
+            elif isinstance(column.type, Float):
+                value = float(value)
+        values[column.name] = value
+    return values
+
+
+def columns_of(entity: Base) -> dict[str, Any]:
+    """All columns of a flushed entity, by name."""
+    mapper = inspect(type(entity))
+    table = mapper.local_table
+    assert isinstance(table, Table)
+    row = {
+        column.name: getattr(entity, mapper.get_property_by_column(column).key)
+        for column in table.columns
+    }
+    return row_values(table, row)
+
+
+def record(
+    session: Session,
+    *,
+    actor: str,
+    action: str,
+    entity: Base,
+    old: Any = None,
+    new: Any = None,
+    parts: Iterable[Base] = (),
+) -> None:
+    """Append the event of a change to `entity`, which is flushed first.
+
+    Parameters
+    ----------
+    actor, action : str
+    entity : Base
+        The row made or changed.
+    old, new
+        What is told of the values before and after. Nothing given for `new`: all
+        columns.
+    parts : iterable of Base
+        Rows made with it that have no event of their own; its hash covers them.
+    """
+    session.flush()
+    values = columns_of(entity)
+    told = values if new is None else new
+    parts = list(parts)
+    if parts:
+        values = values | {"parts": [columns_of(part) for part in parts]}
+    mapper = inspect(type(entity))
+    [key] = mapper.primary_key_from_instance(entity)
+    append(
+        session,
+        actor=actor,
+        action=action,
+        entity=entity.__tablename__,
+        entity_id=int(key),
+        content={"old": old, "new": told},
+        row=values,
+    )
+
+
+def append(
+    session: Session,
+    *,
+    actor: str,
+    action: str,
+    entity: str,
+    entity_id: int,
+    content: Mapping[str, Any],
+    row: Mapping[str, Any] | None,
+) -> int:
+    """Append an event; its number.
+
+    `row` holds all columns of the row as the event leaves it, or is None where it
+    leaves none.
+    """
+    last = head(session)
+    salt = chain.new_salt()
+    text = chain.canonical(content)
+    hashed = None if row is None else chain.row_hash(entity, row, salt if entity in SALTED else "")
+    told: dict[str, Any] = {
+        "sequence": last.sequence + 1,
+        "at": utcnow(),
+        "actor": actor,
+        "action": action,
+        "entity": entity,
+        "entity_id": entity_id,
+        "row_hash": hashed,
+        "content_hash": chain.content_hash(salt, text),
+        "prev_hash": last.hash,
+    }
+    session.execute(insert(AuditEvent).values(**told, hash=chain.event_hash(**told)))
+    session.execute(
+        insert(AuditContent).values(sequence=last.sequence + 1, salt=salt, content=text)
+    )
+    return last.sequence + 1
+
+
+def head(session: Session) -> Head:
+    """End of the chain."""
+    query = select(AuditEvent.sequence, AuditEvent.hash).order_by(AuditEvent.sequence.desc())
+    last = session.execute(query.limit(1)).one_or_none()
+    return Head(0, chain.GENESIS) if last is None else Head(last.sequence, last.hash)
+
+
+def events(
+    session: Session,
+    *,
+    limit: int,
+    before: int | None = None,
+    entity: str | None = None,
+) -> list[Event]:
+    """The latest events, newest first.
+
+    Parameters
+    ----------
+    limit : int
+        At most so many.
+    before : int, optional
+        Only events with a smaller number: to leaf through them.
+    entity : str, optional
+        Only events of this table, e.g. "reading".
+    """
+    query = (
+        select(AuditEvent, AuditContent.content)
+        .outerjoin(AuditContent, AuditContent.sequence == AuditEvent.sequence)
+        .order_by(AuditEvent.sequence.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(AuditEvent.sequence < before)
+    if entity is not None:
+        query = query.where(AuditEvent.entity == entity)
+    found = []
+    for event, content in session.execute(query):
+        told = {} if content is None else json.loads(content)
+        found.append(
+            Event(
+                sequence=event.sequence,
+                at=event.at,
+                actor=event.actor,
+                action=event.action,
+                entity=event.entity,
+                entity_id=event.entity_id,
+                old=told.get("old"),
+                new=told.get("new"),
+                is_erased=content is None,
+                hash=event.hash,
+            )
+        )
+    return found

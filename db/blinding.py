@@ -1,0 +1,119 @@
+"""What a reader may not see yet, kept from them on the data's side."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import audit, readers, studies
+from db.errors import RecordError
+from db.schema import Assignment, AuditEvent, Case, Membership, Patch, Reader, Reading, Study
+from db.scores import ModelScoreRecord, of_patch
+
+_REVEAL: Final = "reveal"
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """What a reader may see once their own score of a read is committed.
+
+    Attributes
+    ----------
+    model_scores : dict of str to ModelScoreRecord
+        By method; empty except in the AI arm of a study "before, then after AI".
+    reference : float or None
+        Of a training case in a study with feedback.
+    """
+
+    model_scores: dict[str, ModelScoreRecord]
+    reference: float | None
+
+
+def reveal(session: Session, *, assignment_id: int, reader: str) -> Revealed:
+    """What this reader may see of this read now; no peer's score is ever in it.
+
+    The first time is an event of the audit trail: that it stands behind the event of
+    the reader's own score proves the blinding. So this needs a writing transaction.
+
+    Raises
+    ------
+    RecordError
+        If the read is another's, or its own blinded score is not committed yet.
+    """
+    person = readers.required(session, reader)
+    task = session.get(Assignment, assignment_id)
+    if task is None or task.membership.reader_id != person.id:
+        raise RecordError(f"{person.name} has no read {assignment_id}, so nothing can be shown.")
+    committed = session.scalars(
+        select(Reading.id).where(Reading.assignment_id == task.id, Reading.phase == "before")
+    ).one_or_none()
+    if committed is None:
+        raise RecordError("Nothing can be shown before your own score is committed. Score first.")
+    study, case = task.membership.study, task.case
+    reference = case.reference if case.is_training and study.show_feedback else None
+    scores: dict[str, ModelScoreRecord] = {}
+    if not case.is_training and study.arm != "before" and task.arm == "ai":
+        scores = of_patch(session, case.patch_id, study)
+    if scores or reference is not None:
+        _note(session, person, task, scores, reference)
+    return Revealed(scores, reference)
+
+
+def _note(
+    session: Session,
+    person: Reader,
+    task: Assignment,
+    scores: dict[str, ModelScoreRecord],
+    reference: float | None,
+) -> None:
+    known = select(AuditEvent.sequence).where(
+        AuditEvent.entity == _REVEAL, AuditEvent.entity_id == task.id
+    )
+    if session.scalars(known.limit(1)).one_or_none() is None:
+        audit.append(
+            session,
+            actor=person.name,
+            action="see",
+            entity=_REVEAL,
+            entity_id=task.id,
+            content={
+                "old": None,
+                "new": {"methods": sorted(scores), "reference": reference is not None},
+            },
+            row=None,
+        )
+
+
+def locked_patches(session: Session, *, reader: str) -> list[tuple[str, str | None]]:
+    """Checksum and perceptual hash of each patch of an open study of this reader."""
+    query = (
+        select(Patch.sha256, Patch.phash)
+        .join(Case, Case.patch_id == Patch.id)
+        .join(Study, Study.id == Case.study_id)
+        .join(Membership, Membership.study_id == Study.id)
+        .join(Reader, Reader.id == Membership.reader_id)
+        .where(Study.state == "open", Reader.key == readers.clean_name(reader).casefold())
+        .distinct()
+        .order_by(Patch.sha256)
+    )
+    return [(sha256, phash) for sha256, phash in session.execute(query)]
+
+
+def check_may_see_peers(session: Session, *, study_id: int, asking: str | None) -> None:
+    """Refuse a reader who takes part in a study that is not closed.
+
+    Raises
+    ------
+    RecordError
+        If `asking` is such a reader, or the study does not exist.
+    """
+    study = studies.row(session, study_id)
+    if asking is None or study.state == "closed":
+        return
+    person = readers.by_name(session, asking)
+    if person is not None and studies.membership(session, study_id, person) is not None:
+        raise RecordError(
+            f"{person.name} takes part in “{study.name}”, so scores of others are shown only "
+            "once it is closed."
+        )

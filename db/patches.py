@@ -1,0 +1,64 @@
+"""Patches and the pixels that studies show."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import audit
+from db.errors import RecordError
+from db.schema import Image, Patch
+
+
+def find(session: Session, sha256: str) -> Patch | None:
+    """Row of the patch with that checksum of its pixels, or None."""
+    return session.scalars(select(Patch).where(Patch.sha256 == sha256)).one_or_none()
+
+
+def remembered(
+    session: Session,
+    *,
+    sha256: str,
+    name: str,
+    width: int,
+    height: int,
+    mpp: float,
+    actor: str,
+    phash: str | None = None,
+) -> Patch:
+    """Row of that patch, made if there is none; name and um/px stay as first given."""
+    patch = find(session, sha256)
+    if patch is None:
+        patch = Patch(
+            sha256=sha256, name=name, width=width, height=height, mpp=float(mpp), phash=phash
+        )
+        session.add(patch)
+        audit.record(session, actor=actor, action="remember", entity=patch)
+    elif patch.phash is None and phash is not None:
+        patch.phash = phash
+        audit.record(
+            session, actor=actor, action="add perceptual hash", entity=patch, new={"phash": phash}
+        )
+    return patch
+
+
+def keep_image(session: Session, *, patch: Patch, png: bytes, actor: str) -> None:
+    """Keep the pixels of `patch`, unless they are there already.
+
+    Raises
+    ------
+    RecordError
+        If `png` is no PNG.
+    """
+    if not png.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise RecordError(f"The pixels of {patch.name} must be given as PNG.")
+    if session.get(Image, patch.id) is None:
+        image = Image(patch_id=patch.id, png=png)
+        session.add(image)
+        audit.record(
+            session, actor=actor, action="keep image", entity=image, new={"bytes": len(png)}
+        )
+
+
+def image(session: Session, *, sha256: str) -> bytes | None:
+    """PNG of the patch with that checksum; None where none is kept or it was erased."""
+    query = select(Image.png).join(Patch, Patch.id == Image.patch_id)
+    return session.scalars(query.where(Patch.sha256 == sha256)).one_or_none()

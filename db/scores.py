@@ -1,0 +1,253 @@
+"""Scores of the models, and the consensus of a case: both append-only."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import audit, patches
+from db.errors import RecordError
+from db.schema import Case, Consensus, ModelScore, Patch, Study
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScoreRecord:
+    """A model's score of a patch, with its 90 % interval; all None without tissue."""
+
+    method: str
+    value: float | None
+    low: float | None
+    high: float | None
+    model_set: str
+    model_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseModelScore:
+    """A model's score of a case of a study."""
+
+    case_id: int
+    case: str
+    patient: str | None
+    is_training: bool
+    method: str
+    value: float | None
+    low: float | None
+    high: float | None
+    model_set: str
+    model_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusRecord:
+    """The score agreed for a case."""
+
+    case_id: int
+    case: str
+    cellularity: float
+    reason: str
+    by: str
+    created_at: datetime
+
+
+def keep_model_scores(
+    session: Session,
+    *,
+    sha256: str,
+    scores: Mapping[str, tuple[float | None, float | None, float | None]],
+    model_set: str,
+    model_sha256: str,
+    software: str,
+    actor: str | None = None,
+) -> None:
+    """Append the models' scores of a patch; those kept already for it stay.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of a patch that is in the records.
+    scores : mapping of str to (value, low, high)
+        By method, each in [0, 1] or None.
+    actor : str, optional
+        Who had it scored; not given: the software.
+
+    Raises
+    ------
+    RecordError
+        If the patch is unknown or a score is not in [0, 1].
+    """
+    patch = patches.find(session, sha256)
+    if patch is None:
+        raise RecordError(
+            f"The patch {sha256[:12]} is not in the records, so no score can be kept for it."
+        )
+    known = set(
+        session.scalars(
+            select(ModelScore.method).where(
+                ModelScore.patch_id == patch.id,
+                ModelScore.model_set == model_set,
+                ModelScore.model_sha256 == model_sha256,
+                ModelScore.software == software,
+            )
+        )
+    )
+    for method, values in scores.items():
+        if method in known:
+            continue
+        value, low, high = (_unit(method, number) for number in values)
+        score = ModelScore(
+            patch=patch,
+            method=method,
+            value=value,
+            low=low,
+            high=high,
+            model_set=model_set,
+            model_sha256=model_sha256,
+            software=software,
+        )
+        session.add(score)
+        audit.record(session, actor=actor or software, action="score", entity=score)
+
+
+def _unit(method: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if not (math.isfinite(value) and 0.0 <= value <= 1.0):
+        raise RecordError(
+            f"A score of {value} by {method} cannot be kept; it must lie between 0 and 1."
+        )
+    return float(value)
+
+
+def model_scores(session: Session, study_id: int) -> list[CaseModelScore]:
+    """Scores of a study's model set for its cases; the first kept of each method.
+
+    For coordinators, reports and statistics; a reader sees `db.blinding.reveal`.
+    """
+    query = (
+        select(Case, ModelScore)
+        .join(Study, Study.id == Case.study_id)
+        .join(ModelScore, ModelScore.patch_id == Case.patch_id)
+        .where(
+            Study.id == study_id,
+            ModelScore.model_set == Study.model_set,
+            ModelScore.model_sha256 == Study.model_sha256,
+        )
+        .order_by(Case.code, ModelScore.id)
+    )
+    first: dict[tuple[int, str], CaseModelScore] = {}
+    for case, score in session.execute(query):
+        first.setdefault(
+            (case.id, score.method),
+            CaseModelScore(
+                case_id=case.id,
+                case=case.code,
+                patient=case.patient,
+                is_training=case.is_training,
+                method=score.method,
+                value=score.value,
+                low=score.low,
+                high=score.high,
+                model_set=score.model_set,
+                model_sha256=score.model_sha256,
+            ),
+        )
+    return list(first.values())
+
+
+def of_patch(session: Session, patch_id: int, study: Study) -> dict[str, ModelScoreRecord]:
+    """Scores of a study's model set for one patch, by method; the first kept of each."""
+    query = (
+        select(ModelScore)
+        .where(
+            ModelScore.patch_id == patch_id,
+            ModelScore.model_set == study.model_set,
+            ModelScore.model_sha256 == study.model_sha256,
+        )
+        .order_by(ModelScore.id)
+    )
+    found: dict[str, ModelScoreRecord] = {}
+    for score in session.scalars(query):
+        found.setdefault(score.method, _plain(score))
+    return found
+
+
+def model_scores_of(
+    session: Session, *, sha256s: list[str], model_sha256: str
+) -> dict[str, dict[str, ModelScoreRecord]]:
+    """A model set's scores of patches, by checksum and method; the first kept of each."""
+    found: dict[str, dict[str, ModelScoreRecord]] = {}
+    for start in range(0, len(sha256s), 500):
+        query = (
+            select(Patch.sha256, ModelScore)
+            .join(ModelScore, ModelScore.patch_id == Patch.id)
+            .where(
+                Patch.sha256.in_(sha256s[start : start + 500]),
+                ModelScore.model_sha256 == model_sha256,
+            )
+            .order_by(ModelScore.id)
+        )
+        for sha256, score in session.execute(query):
+            found.setdefault(sha256, {}).setdefault(score.method, _plain(score))
+    return found
+
+
+def _plain(score: ModelScore) -> ModelScoreRecord:
+    return ModelScoreRecord(
+        score.method, score.value, score.low, score.high, score.model_set, score.model_sha256
+    )
+
+
+def keep_consensus(
+    session: Session, *, case_id: int, cellularity: float, reason: str, by: str
+) -> ConsensusRecord:
+    """Append the score agreed for a case; an earlier one stays beside it.
+
+    Raises
+    ------
+    RecordError
+        If the study is still open, the score is not in [0, 1] or no reason is given.
+    """
+    case = session.get(Case, case_id)
+    if case is None:
+        raise RecordError(f"There is no case {case_id}. Choose one from the queue.")
+    if case.study.state != "closed":
+        raise RecordError(
+            f"The study “{case.study.name}” is {case.study.state}; a consensus is sought once "
+            "it is closed."
+        )
+    score = _unit("consensus", cellularity)
+    assert score is not None
+    clean = " ".join(reason.split())
+    if not 1 <= len(clean) <= 500:
+        raise RecordError(f"A consensus needs its reason, in 1 to 500 letters, not {len(clean)}.")
+    agreed = Consensus(case=case, cellularity=score, reason=clean, by=by)
+    session.add(agreed)
+    audit.record(session, actor=by, action="agree", entity=agreed)
+    return _plain_consensus(agreed)
+
+
+def consensus(session: Session, study_id: int) -> list[ConsensusRecord]:
+    """The latest consensus of each case of a study that has one, by code."""
+    query = (
+        select(Consensus)
+        .join(Case, Case.id == Consensus.case_id)
+        .where(Case.study_id == study_id)
+        .order_by(Case.code, Consensus.id)
+    )
+    latest = {agreed.case_id: _plain_consensus(agreed) for agreed in session.scalars(query)}
+    return list(latest.values())
+
+
+def _plain_consensus(agreed: Consensus) -> ConsensusRecord:
+    return ConsensusRecord(
+        case_id=agreed.case_id,
+        case=agreed.case.code,
+        cellularity=agreed.cellularity,
+        reason=agreed.reason,
+        by=agreed.by,
+        created_at=agreed.created_at,
+    )
