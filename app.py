@@ -1,16 +1,26 @@
-"""Entry of the app: navigation, theme and what every page must say."""
+"""Entry of the app: navigation, sign-in, theme and what every page must say."""
 
 import streamlit as st
 
+from pages.parts import access
 from pages.parts.frame import ICON, frame
 
 st.set_page_config(page_title="Cellularity", page_icon=ICON, layout="wide")
-page = st.navigation(
-    [
-        st.Page("pages/analyse.py", title="Analyse", icon=":material/biotech:", default=True),
-        st.Page("pages/models.py", title="Models", icon=":material/model_training:"),
-    ],
-    position="top",
-)
+entry = access.enter()
+pages = [
+    st.Page("pages/analyse.py", title="Analyse", icon=":material/biotech:", default=True),
+    st.Page("pages/models.py", title="Models", icon=":material/model_training:"),
+    st.Page(
+        "pages/people.py",
+        title="People",
+        icon=":material/group:",
+        visibility=entry.visibility("roles"),
+    ),
+]
+page = st.navigation(entry.menu(pages), position="top" if entry.is_open else "hidden")
 with frame():
-    page.run()
+    if entry.is_open:
+        page.run()
+        access.small_print()
+    else:
+        access.turn_away(entry)

@@ -13,26 +13,21 @@ A menu without an entry protects nothing: each page begins with `require` or
 `allow`, and so does each callback or fragment that shows or changes something.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
-from urllib.parse import urlsplit
 
 import streamlit as st
 
 from db import records
 from db.errors import RecordError
+from db.records import ROLES, Role
 from db.session import transaction
 from pages.parts import state
+from pages.parts.sign_in import HOW, has_sign_in, obstacle, offer
 from pages.parts.store import store
 
-Role = Literal["admin", "coordinator", "reader"]
 Action = Literal["read", "study", "agreement", "audit", "roles"]
-
-ROLES: Final[tuple[Role, ...]] = ("admin", "coordinator", "reader")
 
 RIGHTS: Final[Mapping[Action, tuple[Role, ...]]] = {
     "read": ROLES,  # of cases assigned to them
@@ -46,12 +41,7 @@ RIGHTS: Final[Mapping[Action, tuple[Role, ...]]] = {
 SMALL_PRINT: Final = (
     "One machine, no sign-in: whoever sits here can act in every role, and names are not checked."
 )
-SECRET_LENGTH: Final = 32
-"""Fewest letters of the secret that signs the cookies; who guesses it can be anyone."""
-
 _KEPT_NAME: Final = "access.name"
-_HOW: Final = "docs/server.md says how."
-_PROXY_HEADERS: Final = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,134 +71,55 @@ class Identity:
         return not self.verified or self.role in roles
 
 
-@cache
-def _auth() -> Mapping[str, Any] | None:
-    """The section ``[auth]`` of the secrets, or None; read once.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Whether the app opens, and for whom.
 
-    The secrets are watched by Streamlit. Were they asked again, a file that is
-    empty for a moment while it is edited would make everyone an admin.
-
-    Raises
-    ------
-    RecordError
-        If there are secrets, but they cannot be read.
+    Attributes
+    ----------
+    is_open : bool
+        Whether pages may be shown.
+    person : Identity or None
+    refusal : str or None
+        Why no page is shown, where more than signing in is needed.
     """
+
+    is_open: bool
+    person: Identity | None = None
+    refusal: str | None = None
+
+    def visibility(self, action: Action) -> Literal["visible", "hidden"]:
+        """Whether the menu has a page for that. A hidden page still opens by its address."""
+        if self.is_open and self.person is None:  # nobody yet, on one machine
+            return "hidden" if action == "roles" else "visible"
+        return "visible" if may(self.person, action) else "hidden"
+
+    def menu(self, pages: list[Any]) -> dict[str, list[Any]]:
+        """The pages and, under the name of who signed in, the way out."""
+        if self.person is None or not self.person.verified:
+            return {"": pages}
+        leave = st.Page(sign_out, title="Sign out", icon=":material/logout:", url_path="sign-out")
+        return {"": pages, f"{plain(self.person.name)} ({self.person.role})": [leave]}
+
+
+def enter() -> Entry:
+    """Whether the app opens, and for whom. Draws nothing: that is for after the navigation."""
     try:
-        section = st.secrets.to_dict().get("auth")
-    except FileNotFoundError as error:
-        paths = [Path(path) for path in st.get_option("secrets.files")]
-        for path in paths:
-            if path.exists():
-                raise RecordError(
-                    f"{path.name} cannot be read, so nobody can sign in. Correct it (it is TOML) "
-                    "and start the app again."
-                ) from error
-        return None
-    if section is not None and not isinstance(section, Mapping):
-        raise RecordError(
-            "“auth” in the secrets is not a section. Write [auth] with its settings below it "
-            f"and start the app again; {_HOW}"
-        )
-    return section
-
-
-def forget() -> None:
-    """Read the secrets again at the next question; for tests."""
-    _auth.cache_clear()
-
-
-def has_sign_in() -> bool:
-    """Whether people sign in, as on a server; else names are chosen on one machine."""
-    return _auth() is not None
-
-
-def _providers(auth: Mapping[str, Any]) -> dict[str | None, Mapping[str, Any]]:
-    """Settings of each sign-in service by its name; None is the one without a name."""
-    named: dict[str | None, Mapping[str, Any]] = {
-        name: section
-        for name, section in auth.items()
-        if isinstance(section, Mapping) and name != "client_kwargs"
-    }
-    return named or {None: auth}
-
-
-def _is_loopback(host: str | None) -> bool:
-    """Whether `host` is a name or number of this machine that no other can reach."""
-    name = (host or "").lower().rstrip(".")
-    if name == "localhost":
-        return True
-    try:
-        return ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _faults(auth: Mapping[str, Any]) -> Iterator[str]:
-    """What must be put right in the settings before anyone can sign in."""
-    for key in ("redirect_uri", "cookie_secret"):
-        if not auth.get(key):
-            yield f"{key} is missing in [auth]"
-    if 0 < len(str(auth.get("cookie_secret") or "")) < SECRET_LENGTH:
-        yield f"cookie_secret is shorter than {SECRET_LENGTH} letters"
-    if st.get_option("server.trustedUserHeaders"):
-        yield "server.trustedUserHeaders would let a request say whose it is; take it out"
-    address = urlsplit(str(auth.get("redirect_uri") or ""))
-    if address.scheme == "http" and not _is_loopback(address.hostname):
-        yield "redirect_uri does not begin with https://, so that cookies could be read on the way"
-    for name, section in _providers(auth).items():
-        place = f"[auth.{name}]" if name else "[auth]"
-        for key in ("client_id", "client_secret", "server_metadata_url"):
-            if not section.get(key):
-                yield f"{key} is missing in {place}"
-
-
-def _openness() -> str | None:
-    """Why others than this machine can connect, or None."""
-    address = st.get_option("server.address")
-    if not _is_loopback(address):
-        return f"the app listens on {address or 'every address of this machine'}"
-    headers = st.context.headers
-    host = headers.get("Host")
-    if host is not None and not _is_loopback(urlsplit(f"//{host}").hostname):
-        return f"it was asked for under the name {host}"
-    if any(header in headers for header in _PROXY_HEADERS):
-        return "it was asked for through a proxy"
-    return None
-
-
-def admit() -> bool:
-    """Whether pages may be shown; where not, say why or offer to sign in."""
-    try:
-        auth = _auth()
-        if auth is None:
-            why = _openness()
-            if why is None:
-                return True
-            st.error(
-                f"No page is shown, because names are not checked here and {why}. Start the app "
-                "with `--server.address 127.0.0.1` and open it on this machine, or set up "
-                f"sign-in; {_HOW}"
-            )
-            return False
-        faults = "; ".join(_faults(auth))
-        if faults:
-            st.error(f"Nobody can sign in: {faults}. Put it right and start the app again; {_HOW}")
-            return False
-        if _signed_in(auth) is not None:
-            return True
+        refusal = obstacle()
+        if refusal is not None:
+            return Entry(False, refusal=refusal)
+        person = who()
+        return Entry(person is not None or not has_sign_in(), person)
     except RecordError as error:
-        st.error(str(error))
-        return False
-    st.title("Cellularity", anchor=False)
-    st.markdown("Sign in to see the patches and to score them.")
-    for name in _providers(auth):
-        label = f"Sign in with {name}" if name else "Sign in"
-        st.button(label, key=f"access.login.{name or ''}", type="primary", on_click=_login(name))
-    return False
+        return Entry(False, refusal=str(error))
 
 
-def _login(provider: str | None) -> Any:
-    return lambda: st.login(provider) if provider else st.login()
+def turn_away(entry: Entry) -> None:
+    """Say why no page is shown, or offer to sign in."""
+    if entry.refusal is None:
+        offer()
+    else:
+        st.error(entry.refusal)
 
 
 def sign_out() -> None:
@@ -225,11 +136,10 @@ def who() -> Identity | None:
     RecordError
         If the records cannot be reached or the sign-in service names nobody.
     """
-    auth = _auth()
-    return _named() if auth is None else _signed_in(auth)
+    return _signed_in() if has_sign_in() else _named()
 
 
-def _signed_in(auth: Mapping[str, Any]) -> Identity | None:
+def _signed_in() -> Identity | None:
     """The person whose signed cookie came with this session's connection."""
     user = st.user.to_dict()
     if user.get("is_logged_in") is not True:
@@ -254,8 +164,9 @@ def _named() -> Identity | None:
     """The person whose name was chosen on this machine."""
     if state.READER in st.session_state:
         st.session_state[_KEPT_NAME] = st.session_state[state.READER]
-    chosen = st.session_state.get(_KEPT_NAME)
-    name = _short(chosen if chosen is not None else st.query_params.get(state.READER))
+    elif _KEPT_NAME not in st.session_state:
+        st.session_state[_KEPT_NAME] = st.query_params.get(state.READER, "")
+    name = _short(st.session_state[_KEPT_NAME])
     if not name:
         return None
     with transaction(store()) as db:
@@ -279,11 +190,10 @@ def may(identity: Identity | None, action: Action) -> bool:
     return identity.has(*RIGHTS[action])
 
 
-def visibility(identity: Identity | None, action: Action) -> Literal["visible", "hidden"]:
-    """Whether a page appears in the menu. A hidden one still opens by its address."""
+def small_print() -> None:
+    """What a page says at its end where names are not checked."""
     if not has_sign_in():
-        return "hidden" if action == "roles" else "visible"
-    return "visible" if may(identity, action) else "hidden"
+        st.caption(SMALL_PRINT)
 
 
 def require(*roles: Role) -> Identity:
@@ -302,14 +212,13 @@ def require(*roles: Role) -> Identity:
 
 def allow(action: Action) -> Identity:
     """As `require`, with the roles that `RIGHTS` gives for `action`."""
-    identity = require(*RIGHTS[action])
-    if not may(identity, action):
+    if action == "roles" and not has_sign_in():
         st.error(
             "There are no roles to give: on one machine everybody acts in all of them. "
-            f"Set up sign-in for roles; {_HOW}"
+            f"Set up sign-in for roles; {HOW}"
         )
         st.stop()
-    return identity
+    return require(*RIGHTS[action])
 
 
 def _refuse(identity: Identity, roles: Collection[Role]) -> NoReturn:
@@ -326,7 +235,7 @@ def _ask() -> NoReturn:
         st.error("You are signed out. Reload the page and sign in.")
     else:
         st.info("Type your name or initials first: what you do here is kept under them.")
-        name_field(st)
+        reader_name(st)
     st.stop()
 
 
@@ -338,25 +247,29 @@ def _enrolled(identity: Identity) -> Identity:
     return Identity(known.name, identity.role, identity.verified, known.id)
 
 
-def name_field(place: Any) -> str:
-    """Let a person on one machine choose their name, in `place`; the name.
+def reader_name(place: Any) -> str:
+    """Show in `place` who signed in or, on one machine, let them choose a name; the name.
 
-    Kept for the whole session, also on pages that do not ask for it.
+    A chosen name lasts for the session, also on pages that do not ask for it.
     """
+    if has_sign_in():
+        name = require().name
+        place.markdown(f"Reader: **{plain(name)}**")
+        return name
     kept = st.session_state.get(_KEPT_NAME)
     if kept and state.READER not in st.session_state:
         st.session_state[state.READER] = kept
-    name: str = place.text_input(
+    typed: str = place.text_input(
         "Reader",
         key=state.READER,
         placeholder="Reader: name or initials",
         label_visibility="collapsed",
         max_chars=records.NAME_LENGTH,
         bind="query-params",
-        help="Your scores and your choice on the right are kept under this name.",
+        help="What you do and choose is kept under this name.",
     )
-    st.session_state[_KEPT_NAME] = name
-    return name.strip()
+    st.session_state[_KEPT_NAME] = typed
+    return typed.strip()
 
 
 def plain(text: str) -> str:

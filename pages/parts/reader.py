@@ -11,7 +11,7 @@ from cellularity_core.patch import Patch
 from db import records
 from db.records import ReadingRecord
 from db.session import transaction
-from pages.parts import state
+from pages.parts import access, state
 from pages.parts.state import Case
 from pages.parts.store import store
 
@@ -29,19 +29,12 @@ class Reader:
 def reader_controls(title: str) -> Reader:
     """The page's title and, beside it, who reads and whether they score first.
 
-    Both are kept under the reader's name.
+    The choice is kept under the reader's name: of who signed in or, on one
+    machine, as typed.
     """
     left, who, how = st.columns([2, 1.4, 1.8], vertical_alignment="center")
     left.title(title, anchor=False)
-    name = who.text_input(
-        "Reader",
-        key=state.READER,
-        placeholder="Reader: name or initials",
-        label_visibility="collapsed",
-        max_chars=records.NAME_LENGTH,
-        bind="query-params",
-        help="Your scores and your choice on the right are kept under this name.",
-    ).strip()
+    name = access.reader_name(who)
     if name and st.session_state.get(_LOADED_FOR) != name:
         with transaction(store()) as db:
             known = records.find_reader(db, name=name)
@@ -60,11 +53,11 @@ def reader_controls(title: str) -> Reader:
 
 
 def _keep_choice() -> None:
-    name = str(st.session_state.get(state.READER) or "").strip()
-    if name:
+    person = access.who()
+    if person is not None:
         with transaction(store()) as db:
             records.keep_score_first(
-                db, name=name, score_first=bool(st.session_state[state.SCORE_FIRST])
+                db, name=person.name, score_first=bool(st.session_state[state.SCORE_FIRST])
             )
 
 

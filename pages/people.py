@@ -1,0 +1,41 @@
+"""People: who may do what."""
+
+from typing import Final
+
+import streamlit as st
+
+from db import records
+from db.session import transaction
+from pages.parts import access
+from pages.parts.frame import show
+from pages.parts.store import store
+
+PERSON: Final = "people.person"
+ROLE: Final = "people.role"
+GIVE: Final = "people.give"
+
+
+def page() -> None:
+    """Draw the page from top to bottom."""
+    me = access.allow("roles")
+    st.title("Readers and roles", anchor=False)
+    st.markdown(
+        "A **reader** scores the cases assigned to them. A **coordinator** also makes studies and "
+        "sees agreement and the audit trail. An **admin** also gives roles. A role counts from "
+        "the person's next click on, and the audit trail says who gave it."
+    )
+    with transaction(store()) as db:
+        people = {person.name: person.role for person in records.all_readers(db)}
+    st.dataframe(
+        {"Name": list(people), "Role": list(people.values())}, hide_index=True, width="stretch"
+    )
+    left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
+    name = left.selectbox("Person", list(people), key=PERSON)
+    role = middle.selectbox("Role", access.ROLES, key=ROLE)
+    if right.button("Give this role", key=GIVE, type="primary", width="stretch"):
+        with transaction(store()) as db:
+            records.set_role(db, name=name, role=role, actor=me.name)
+        st.rerun()
+
+
+show(page)

@@ -1,0 +1,462 @@
+"""Who may use the app and do what, through `app.py`, in both ways of running it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import streamlit as st
+from streamlit import config
+from streamlit.runtime.secrets import Secrets
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block
+
+from db import records
+from db.session import transaction
+from pages.parts import access, sign_in, state
+from pages.parts.access import Action, Identity
+from pages.parts.store import store
+
+ROOT = Path(__file__).resolve().parent.parent
+APP = ROOT / "app.py"
+PAGES = sorted(set(re.findall(r"pages/\w+\.py", APP.read_text(encoding="utf-8"))))
+OPEN_TO_READERS = {"pages/analyse.py", "pages/models.py", "pages/read.py"}
+"""All other pages must turn a reader away."""
+
+ISSUER = "https://id.example.org"
+AUTH = {
+    "redirect_uri": "https://cellularity.example.org/oauth2callback",
+    "cookie_secret": "0123456789abcdef" * 2,
+    "client_id": "cellularity",
+    "client_secret": "secret",
+    "server_metadata_url": f"{ISSUER}/.well-known/openid-configuration",
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test has records, secrets and settings of its own."""
+    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "access.db"))
+    monkeypatch.setattr(st, "secrets", Secrets())
+    options = {name: config.get_option(name) for name in ("server.address", "secrets.files")}
+    config.set_option("secrets.files", [str(tmp_path / "secrets.toml")])
+    store.clear()
+    sign_in.forget()
+    yield
+    sign_in.forget()
+    store().dispose()
+    store.clear()
+    for name, value in options.items():
+        config.set_option(name, value)
+
+
+def user(subject: str, **claims: Any) -> dict[str, Any]:
+    """What Streamlit makes of the identity token of a person who signed in."""
+    return {"is_logged_in": True, "iss": ISSUER, "sub": subject, "name": subject} | claims
+
+
+def app(
+    person: dict[str, Any] | None = None, auth: Any = AUTH, page: str | None = None, **query: str
+) -> AppTest:
+    """The app on a server, as `person` sees it."""
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    return ready(at, person, auth, page, **query)
+
+
+def ready(
+    at: AppTest, person: dict[str, Any] | None, auth: Any, page: str | None = None, **query: str
+) -> AppTest:
+    at.secrets = {"auth": auth} if auth is not None else {}
+    at.user = person or {"is_logged_in": False}
+    for name, value in query.items():
+        at.query_params[name] = value
+    if page is not None:
+        at.run()
+        at.switch_page(page)
+    return at.run()
+
+
+def drawn(at: AppTest) -> list[str]:
+    """Kinds of elements that were sent, the frame around every page left out."""
+    assert not at.exception
+    return [
+        element.type
+        for element in at.main
+        if not isinstance(element, Block) and element.type != "html"
+    ]
+
+
+def give(name: str, role: records.Role) -> None:
+    with transaction(store()) as db:
+        records.set_role(db, name=name, role=role, actor="a test")
+
+
+def reader(name: str) -> records.ReaderRecord | None:
+    with transaction(store()) as db:
+        return records.find_reader(db, name=name)
+
+
+def probe() -> None:
+    """A page for coordinators with an action, as short as one can be."""
+    import streamlit as st
+
+    from pages.parts import access
+
+    def act() -> None:
+        access.require("coordinator", "admin")
+        st.session_state["acted"] = True
+
+    me = access.require("coordinator", "admin")
+    st.title("Secret")
+    st.markdown(f"{me.name}, {me.reader_id}")
+    st.button("Act", on_click=act)
+
+
+def probed(person: dict[str, Any] | None = None, auth: Any = AUTH, **query: str) -> AppTest:
+    return ready(AppTest.from_function(probe), person, auth, **query)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_is_sent_to_who_did_not_sign_in(page: str) -> None:
+    at = app(page=page)
+    assert drawn(at) == ["title", "markdown", "button"]
+    assert at.title[0].value == "Cellularity"
+    assert at.button[0].label == "Sign in"
+
+
+def test_each_service_has_its_button() -> None:
+    service = {name: AUTH[name] for name in ("client_id", "client_secret", "server_metadata_url")}
+    shared = {name: AUTH[name] for name in ("redirect_uri", "cookie_secret")}
+    at = app(auth=shared | {"keycloak": service, "hospital": service})
+    assert [button.label for button in at.button] == [
+        "Sign in with keycloak",
+        "Sign in with hospital",
+    ]
+
+
+@pytest.mark.parametrize(
+    "person",
+    [
+        user("kim") | {"is_logged_in": False},
+        user("kim") | {"is_logged_in": "True"},  # as a header would say it
+        {"iss": ISSUER, "sub": "kim"},
+    ],
+)
+def test_only_a_signed_cookie_signs_in(person: dict[str, Any]) -> None:
+    assert app(person).button[0].label == "Sign in"
+    assert reader("kim") is None
+
+
+@pytest.mark.parametrize("missing", ["iss", "sub"])
+def test_a_token_that_names_nobody_is_refused(missing: str) -> None:
+    at = app(user("kim") | {missing: None}, page="pages/models.py")
+    assert drawn(at) == ["error"]
+    assert "did not say who you are (issuer and subject)" in at.error[0].value
+
+
+def test_the_first_account_is_admin_and_the_next_a_reader() -> None:
+    assert drawn(app(user("ada"), page="pages/people.py"))[0] == "title"
+    at = app(user("kim"), page="pages/people.py")
+    assert drawn(at) == ["error"]
+    assert at.error[0].value == (
+        "This is for admins only, and kim is signed in as reader. "
+        "Ask an admin of this app for the role."
+    )
+    assert (reader("ada").role, reader("kim").role) == ("admin", "reader")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_reader_reaches_only_a_readers_pages(page: str) -> None:
+    app(user("ada"))
+    at = app(user("kim"), page=page)
+    if page in OPEN_TO_READERS:
+        assert not at.exception
+        assert not any("This is for" in error.value for error in at.error)
+        assert at.title
+    else:
+        assert drawn(at) == ["error"]
+        assert "This is for" in at.error[0].value
+
+
+def test_a_role_counts_from_the_next_run_on() -> None:
+    app(user("ada"))
+    at = probed(user("kim"))
+    assert drawn(at) == ["error"]
+    assert "Secret" not in str(at.main)
+    give("kim", "coordinator")
+    assert at.run().title[0].value == "Secret"
+    give("kim", "reader")
+    assert drawn(at.run()) == ["error"]
+
+
+def test_an_action_is_checked_when_it_is_done() -> None:
+    """A page that was opened before the role was taken away still has its button."""
+    app(user("ada"))
+    app(user("kim"))
+    give("kim", "coordinator")
+    at = probed(user("kim"))
+    at.button[0].click().run()
+    assert at.session_state["acted"]
+    del at.session_state["acted"]
+    give("kim", "reader")
+    at.button[0].click().run()
+    assert "acted" not in at.session_state
+    assert drawn(at) == ["error"]
+
+
+def test_signing_out_ends_what_a_page_shows() -> None:
+    at = probed(user("ada"))
+    assert at.title[0].value == "Secret"
+    at.user = {"is_logged_in": False}
+    assert drawn(at.run()) == ["error"]
+    assert at.error[0].value == "You are signed out. Reload the page and sign in."
+
+
+ALLOWED = {
+    "read": {"admin", "coordinator", "reader"},
+    "study": {"admin", "coordinator"},
+    "agreement": {"admin", "coordinator"},
+    "audit": {"admin", "coordinator"},
+    "roles": {"admin"},
+}
+
+
+@pytest.mark.parametrize("action", get_args(Action))
+def test_what_each_role_may_do(action: Action) -> None:
+    may = {role for role in records.ROLES if access.may(Identity("K", role, True, 1), action)}
+    assert may == ALLOWED[action]
+    assert not access.may(None, action)
+    assert access.may(Identity("K", "admin", False, None), action) == (action != "roles")
+
+
+def test_an_account_is_issuer_and_subject_and_never_a_name() -> None:
+    first = probed(user("1", name="Kim Lee")).markdown[0].value
+    assert probed(user("1", name="Kim Lee-Ray")).markdown[0].value == first
+    for stranger in (
+        user("2", name="kim lee"),
+        user("1", name="Kim Lee", iss="https://elsewhere.example.org"),
+    ):
+        assert drawn(probed(stranger)) == ["error"]
+    assert first == f"Kim Lee, {reader('Kim Lee').id}"
+
+
+def test_a_name_that_was_typed_on_one_machine_is_not_taken_over() -> None:
+    with transaction(store()) as db:
+        typed = records.enrol(db, name="Kim")
+    app(user("kim", name="Kim"))
+    assert reader("Kim").id == typed.id
+    assert reader("Kim (2)").role == "admin"
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({"name": "  Kim   Lee "}, "Kim Lee"),
+        ({"name": None, "preferred_username": "klee", "email": "k@x.org"}, "klee"),
+        ({"name": " ", "email": "k@x.org"}, "k@x.org"),
+        ({"name": None}, "kim"),
+        ({"name": "K" * 300}, "K" * records.NAME_LENGTH),
+    ],
+)
+def test_the_name_comes_from_the_token(claims: dict[str, Any], name: str) -> None:
+    at = probed(user("kim", **claims))
+    assert at.markdown[0].value.startswith(f"{name}, ")
+
+
+def test_the_reader_is_who_signed_in_whatever_the_address_says() -> None:
+    at = app(user("kim", name="Kim *Lee*"), reader="Eve")
+    assert not at.text_input
+    assert at.markdown[0].value == r"Reader: **Kim \*Lee\***"
+    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
+    assert not at.exception
+    assert reader("Kim *Lee*").score_first
+    assert reader("Eve") is None
+
+
+def test_an_admin_gives_roles_and_the_last_admin_stays() -> None:
+    app(user("ada"))
+    app(user("kim"))
+    at = app(user("ada"), page="pages/people.py")
+    assert dict(at.dataframe[0].value.to_numpy()) == {"ada": "admin", "kim": "reader"}
+
+    def choose(name: str, role: str) -> None:
+        at.selectbox(key="people.person").select(name)
+        at.selectbox(key="people.role").select(role)
+        at.button(key="people.give").click().run()
+        assert not at.exception
+
+    choose("ada", "reader")
+    assert "ada is the only admin" in at.error[0].value
+    choose("kim", "admin")
+    assert dict(at.dataframe[0].value.to_numpy()) == {"ada": "admin", "kim": "admin"}
+    with transaction(store()) as db:
+        [last] = records.events(db, limit=1)
+    assert (last.actor, last.action) == ("ada", "set role")
+    choose("ada", "reader")
+    assert drawn(at) == ["error"]
+    assert reader("ada").role == "reader"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cookie_secret": ""}, r"cookie_secret is missing in \[auth\]"),
+        ({"cookie_secret": "short"}, "cookie_secret is shorter than 32 letters"),
+        ({"redirect_uri": ""}, r"redirect_uri is missing in \[auth\]"),
+        ({"redirect_uri": "http://x.org/oauth2callback"}, "does not begin with https://"),
+        ({"client_id": ""}, r"client_id is missing in \[auth\]"),
+        ({"client_secret": ""}, r"client_secret is missing in \[auth\]"),
+        ({"server_metadata_url": ""}, r"server_metadata_url is missing in \[auth\]"),
+        ({"okta": {"client_id": "x", "client_secret": "y"}}, r"is missing in \[auth.okta\]"),
+    ],
+)
+def test_settings_that_are_unsafe_or_not_complete(change: dict[str, Any], message: str) -> None:
+    at = app(user("kim"), auth=AUTH | change, page="pages/models.py")
+    assert drawn(at) == ["error"]
+    assert re.search(f"^Nobody can sign in: .*{message}.*docs/server.md", at.error[0].value)
+
+
+def test_plain_http_is_enough_on_this_machine() -> None:
+    at = app(auth=AUTH | {"redirect_uri": "http://localhost:8501/oauth2callback"})
+    assert at.button[0].label == "Sign in"
+
+
+def test_headers_cannot_say_who_somebody_is() -> None:
+    config.set_option("server.trustedUserHeaders", {"X-Sub": "sub"})
+    try:
+        at = app(user("kim"))
+    finally:
+        config.set_option("server.trustedUserHeaders", {})
+    assert "server.trustedUserHeaders lets a request say whose it is" in at.error[0].value
+
+
+def test_secrets_that_cannot_be_read_open_nothing(tmp_path: Path) -> None:
+    (tmp_path / "secrets.toml").write_text('[auth\ncookie_secret = "x"', encoding="utf-8")
+    at = app(auth=None, page="pages/models.py")
+    assert drawn(at) == ["error"]
+    assert "secrets.toml cannot be read, so nobody can sign in" in at.error[0].value
+
+
+def test_a_section_that_is_none_opens_nothing() -> None:
+    at = app(auth="yes")
+    assert drawn(at) == ["error"]
+    assert "“auth” in the secrets is not a section" in at.error[0].value
+
+
+def test_sign_in_that_vanishes_while_the_app_runs_opens_nothing(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text("[auth]\n" + "".join(f'{k} = "{v}"\n' for k, v in AUTH.items()))
+    assert app(auth=None).button[0].label == "Sign in"
+    secrets.write_text("")
+    st.secrets = Secrets()
+    assert app(auth=None).button[0].label == "Sign in"
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("address", [None, "0.0.0.0", "::", "192.168.1.5", "unix://app.sock"])
+def test_without_sign_in_no_page_opens_to_others(address: str | None, page: str) -> None:
+    at = app(auth=None)
+    config.set_option("server.address", address)
+    at.switch_page(page).run()
+    assert drawn(at) == ["error"]
+    where = address or "every address of this machine"
+    assert f"the app listens on {where}" in at.error[0].value
+    assert "--server.address 127.0.0.1" in at.error[0].value
+    assert "docs/server.md" in at.error[0].value
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "127.0.0.9"])
+def test_without_sign_in_pages_open_to_this_machine(address: str) -> None:
+    config.set_option("server.address", address)
+    at = app(auth=None)
+    assert at.title[0].value == "Analyse"
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"Host": "cellularity.example.org"}, "under the name cellularity.example.org"),
+        ({"Host": "192.168.1.5:8501"}, "under the name 192.168.1.5:8501"),
+        ({"Host": "localhost.example.org"}, "under the name localhost.example.org"),
+        ({"Host": "127.0.0.1:8501", "X-Forwarded-For": "10.0.0.1"}, "through a proxy"),
+        ({"Host": "127.0.0.1:8501", "Forwarded": "for=10.0.0.1"}, "through a proxy"),
+        ({"Host": "127.0.0.1:8501"}, None),
+        ({"Host": "localhost:8501"}, None),
+        ({"Host": "[::1]:8501"}, None),
+    ],
+)
+def test_a_proxy_before_the_app_opens_it_to_others(
+    headers: dict[str, str], reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(st.context), "headers", property(lambda self: headers))
+    at = app(auth=None, page="pages/models.py")
+    if reason is None:
+        assert at.title[0].value == "Models"
+    else:
+        assert drawn(at) == ["error"]
+        assert reason in at.error[0].value
+
+
+@pytest.mark.parametrize("page", sorted({"pages/analyse.py", "pages/models.py"}))
+def test_a_page_says_that_names_are_not_checked(page: str) -> None:
+    at = app(auth=None, page=page)
+    assert at.caption[-1].value == access.SMALL_PRINT
+    app(user("kim"))
+
+
+def test_who_signed_in_sees_no_such_small_print() -> None:
+    at = app(user("kim"), page="pages/models.py")
+    assert access.SMALL_PRINT not in [caption.value for caption in at.caption]
+
+
+def test_on_one_machine_a_name_is_asked_for_once() -> None:
+    at = probed(auth=None)
+    assert drawn(at) == ["info", "text_input"]
+    assert "Type your name or initials first" in at.info[0].value
+    at.text_input(key=state.READER).set_value(" Kim ").run()
+    assert at.title[0].value == "Secret"
+    known = reader("kim")
+    assert at.markdown[0].value == f"Kim, {known.id}"
+    assert at.run().title[0].value == "Secret"
+    at.button[0].click().run()
+    assert at.session_state["acted"]
+    assert reader("kim") == known
+    assert known.role == "reader"
+
+
+def test_on_one_machine_the_address_may_name_the_reader() -> None:
+    assert probed(auth=None, reader="Kim").markdown[0].value.startswith("Kim, ")
+    assert drawn(probed(auth=None, reader=" ")) == ["info", "text_input"]
+
+
+def test_a_name_lasts_on_pages_that_do_not_ask_for_it() -> None:
+    at = app(auth=None)
+    at.text_input(key=state.READER).set_value("Kim").run()
+    at.switch_page("pages/models.py").run()
+    at.switch_page("pages/analyse.py").run()
+    assert at.text_input(key=state.READER).value == "Kim"
+    assert reader("Kim") is None
+
+
+def test_on_one_machine_there_are_no_roles_to_give() -> None:
+    at = app(auth=None, page="pages/people.py", reader="Kim")
+    assert drawn(at)[0] == "error"
+    assert "on one machine everybody acts in all of them" in at.error[0].value
+    assert not at.title
+
+
+def test_a_report_says_how_far_its_blinding_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert access.blinding_note().startswith("Blinding rested on trust: readers chose")
+    monkeypatch.setattr(access, "has_sign_in", lambda: True)
+    assert access.blinding_note().startswith("Readers signed in by OpenID Connect")
+    assert access.blinding_note(["Zoe", "Kim"]).startswith(
+        "Blinding rested on trust for Kim, Zoe, who read without signing in."
+    )
+
+
+@pytest.mark.parametrize("text", ["a_b", "*x*", "[a](http://b)", "<b>", ":red[x]", "$x$", "1. x"])
+def test_markdown_in_a_name_stays_text(text: str) -> None:
+    plain = access.plain(text)
+    assert re.sub(r"\\(.)", r"\1", plain) == text
+    assert not re.search(r"(?<!\\)[*_\[\]<>:$#.]", plain)
