@@ -6,7 +6,7 @@ Beside the package and not in it, so that help is shown without loading it.
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ class IntervalKind(StrEnum):
 def add_commands(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(agreement)
+    app.command("agreement-coverage")(agreement_coverage)
 
 
 def agreement(
@@ -55,7 +56,6 @@ def agreement(
     from cellularity_core.agreement.display import show_report
     from cellularity_core.agreement.ratings import RatingTable
     from cellularity_core.agreement.report import agreement_report, to_json
-    from cellularity_core.outputs import STDOUT
 
     table = RatingTable.read(ratings, percent=percent)
     if table.ignored:
@@ -64,8 +64,46 @@ def agreement(
     if json is None:
         show_report(report)
         return
-    text = export.json_text({"software": export.SOFTWARE} | to_json(report))
-    if json == STDOUT:
+    _write(json, {"software": export.SOFTWARE} | to_json(report))
+
+
+def agreement_coverage(
+    draws: Annotated[int, typer.Option(min=100, help="Tables simulated for each setting.")] = 4000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
+    json: Annotated[
+        Path | None, typer.Option(help="Figures as JSON; `-` is standard output.")
+    ] = None,
+) -> None:
+    """How often the 95 % intervals of agreement hold the truth, by simulation."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from cellularity_core import export
+    from cellularity_core.agreement.coverage import Coverage, simulate
+    from cellularity_core.agreement.display import show_coverage
+
+    found: list[Coverage] = []
+    with Console(stderr=True).status("simulating") as status:
+        for entry in simulate(draws, seed):
+            found.append(entry)
+            where = entry.setting
+            status.update(f"{where.n} cases, {where.k} readers, {where.readers} reader variance")
+    if json is None:
+        show_coverage(found)
+        return
+    _write(
+        json,
+        {"software": export.SOFTWARE, "seed": seed, "coverage": [asdict(entry) for entry in found]},
+    )
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    from cellularity_core import export
+    from cellularity_core.outputs import STDOUT
+
+    text = export.json_text(content)
+    if path == STDOUT:
         sys.stdout.write(text)
     else:
-        json.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")

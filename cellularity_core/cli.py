@@ -31,7 +31,7 @@ DEBUG = "CELLULARITY_DEBUG"
 MAX_VIEWS = 4
 """Test-time views there are; `scorer.VIEWS` without its import."""
 
-WITHOUT_TRAINING = ("score", "bench", "agreement", "--version")
+WITHOUT_TRAINING = ("score", "bench", "agreement", "agreement-coverage", "--version")
 """Commands that never load the training package."""
 
 

@@ -1,6 +1,7 @@
 """Bland-Altman analysis: bias and limits of agreement of two raters."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -78,9 +79,7 @@ def bland_altman(
         same = point(bias, "all differences are the same", n)
         return BlandAltman(same, same, same)
     reach = float(stats.t.ppf(1 - TAIL, n - 1)) * deviation / n**0.5
-    near, far = (
-        float(x) * deviation / n**0.5 for x in stats.nct.ppf([TAIL, 1 - TAIL], n - 1, z * n**0.5)
-    )
+    near, far = (factor * deviation for factor in limit_factors(n))
     half = z * deviation
     exact = "noncentral t"
     return BlandAltman(
@@ -88,6 +87,18 @@ def bland_altman(
         with_interval(bias - half, bias - far, bias - near, n=n, interval=exact),
         with_interval(bias + half, bias + near, bias + far, n=n, interval=exact),
     )
+
+
+@lru_cache(maxsize=256)
+def limit_factors(n: int) -> tuple[float, float]:
+    """Standard deviations between the bias and the interval's ends of a limit of agreement.
+
+    Quantiles of the noncentral t distribution with n - 1 degrees of freedom and
+    noncentrality 1.96 sqrt(n), over sqrt(n).
+    """
+    z = float(special.ndtri(1 - TAIL))
+    near, far = stats.nct.ppf([TAIL, 1 - TAIL], n - 1, z * n**0.5) / n**0.5
+    return float(near), float(far)
 
 
 def _difference_limit(gap: Floats, weights: Floats, side: float) -> Floats:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cellularity_core.agreement.coverage import CASE_SD, ERROR_SD, READER_SD, Coverage, Setting
 from cellularity_core.agreement.report import AgreementReport
 from cellularity_core.agreement.spread import Comparison
 from cellularity_core.agreement.statistic import Statistic
@@ -29,7 +30,7 @@ GROUP_NAMES: Final = {
 
 def show_report(report: AgreementReport) -> None:
     """Print a report on standard output."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = _console()
     console.print(_group(report))
     if report.pairs:
         console.print(_pairs(report))
@@ -68,11 +69,17 @@ def _pairs(report: AgreementReport) -> Table:
             pair.a,
             pair.b,
             str(pair.n),
-            *map(
-                _both,
-                (pair.icc_a1, pair.kappa4, pair.kappa4_quadratic, pair.pk, pair.mse),
+            *(
+                _both(statistic, "\n")
+                for statistic in (
+                    pair.icc_a1,
+                    pair.kappa4,
+                    pair.kappa4_quadratic,
+                    pair.pk,
+                    pair.mse,
+                    pair.bland_altman.bias,
+                )
             ),
-            _both(pair.bland_altman.bias),
             f"{_number(pair.bland_altman.loa_low)} to {_number(pair.bland_altman.loa_high)}",
         )
         for pair in report.pairs
@@ -164,7 +171,7 @@ def _table(
     for place, name in enumerate(names):
         table.add_column(name, justify="right" if place in right else "left")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
     return table
 
 
@@ -178,12 +185,44 @@ def _limits(statistic: Statistic) -> str:
     return f"{_digits(statistic.low)} to {_digits(statistic.high)}"
 
 
-def _both(statistic: Statistic) -> str:
+def _both(statistic: Statistic, between: str = " ") -> str:
     if statistic.low is None or statistic.high is None:
         return _number(statistic)
-    return f"{_number(statistic)} ({_digits(statistic.low)}, {_digits(statistic.high)})"
+    limits = f"({_digits(statistic.low)}, {_digits(statistic.high)})"
+    return f"{_number(statistic)}{between}{limits}"
 
 
 def _digits(value: float) -> str:
     """Two decimals; more where a small value would show as nothing."""
     return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+
+
+def show_coverage(found: Sequence[Coverage]) -> None:
+    """Print how often the intervals held the truth, a formula a row."""
+    settings = list(dict.fromkeys(entry.setting for entry in found))
+    cells: dict[tuple[str, str, bool], dict[Setting, str]] = {}
+    for entry in found:
+        row = cells.setdefault((entry.statistic, entry.formula, entry.default), {})
+        row[entry.setting] = f"{entry.covered:.1%}\n({entry.width:.2f})"
+    table = _table(
+        "Share of 95 % intervals that hold the truth (and their median width)",
+        (
+            "statistic",
+            "interval",
+            "shown",
+            *(f"{s.n} cases {s.k} readers {s.readers}" for s in settings),
+        ),
+        (
+            (name, formula, "yes" if shown else "", *(row.get(s, "-") for s in settings))
+            for (name, formula, shown), row in cells.items()
+        ),
+        numbers=range(3, 3 + len(settings)),
+        caption="Small and large: the readers' offsets have a standard deviation of "
+        + " and ".join(f"{value:g}" for value in READER_SD.values())
+        + f", cases of {CASE_SD:g}, errors of {ERROR_SD:g}.",
+    )
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 160)

@@ -93,7 +93,13 @@ def generalised_cdf(
 
 
 def generalised_intervals(
-    cases: npt.ArrayLike, raters: npt.ArrayLike, error: npt.ArrayLike, n: int, k: int
+    cases: npt.ArrayLike,
+    raters: npt.ArrayLike,
+    error: npt.ArrayLike,
+    n: int,
+    k: int,
+    *,
+    accuracy: float = 1e-9,
 ) -> tuple[Floats, Floats]:
     """95 % limits of ICC(A,1) for many tables of one size.
 
@@ -103,6 +109,8 @@ def generalised_intervals(
         Mean squares MSR, MSC and MSE; MSR positive, and one of the others.
     n, k : int
         Cases and raters.
+    accuracy : float
+        Within which a limit is found.
 
     Returns
     -------
@@ -126,15 +134,7 @@ def generalised_intervals(
             gap,
             (least, most),
             args=(msr, msc, mse, np.full(msr.shape, aim)),
-            tolerances={"xatol": 1e-9},
+            tolerances={"xatol": accuracy},
         )
         limits.append(np.where(at_floor, floor, np.where(at_ceiling, 1.0, found.x)))
     return limits[0], limits[1]
-
-
-def generalised_limits(
-    cases: float, raters: float, error: float, n: int, k: int
-) -> tuple[float, float]:
-    """95 % limits of ICC(A,1) from one table's mean squares; see `generalised_intervals`."""
-    low, high = generalised_intervals(cases, raters, error, n, k)
-    return float(low), float(high)

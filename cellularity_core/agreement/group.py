@@ -13,6 +13,7 @@ from scipy import special
 from cellularity_core.agreement.bins import N_BINS, to_bins
 from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
 from cellularity_core.agreement.kappa import NO_ERROR, costs
+from cellularity_core.agreement.scales import CORRELATION
 from cellularity_core.agreement.statistic import (
     NOTHING,
     TAIL,
@@ -128,9 +129,33 @@ def _corrected(
             lambda weights: _coefficient(counts, weights, chance, worth),
             resampler,
             ONE_BIN,
-            (-1, 1),
+            CORRELATION,
         )
+    error = standard_error(counts, value, chance, worth)
+    if error**2 <= NOTHING or abs(value) >= 1:
+        return point(value, NO_ERROR, n)
+    # Fisher's z keeps the limits within -1 and 1, and covers better than the plain t
+    reach = float(special.stdtrit(n - 1, 1 - TAIL)) * error / (1 - value**2)
+    low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
+    return with_interval(value, low, high, n=n, interval="Gwet's error, Fisher's z")
+
+
+def standard_error(counts: Floats, value: float, chance: Chance, worth: Floats) -> float:
+    """Gwet's linearised standard error of a chance-corrected coefficient.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (n, q)
+        Raters that put each case in each category.
+    value : float
+        The coefficient.
+    chance : "fleiss" or "gwet"
+    worth : ndarray, shape (q, q)
+        Agreement weights; ones on the diagonal.
+    """
+    raters = counts.sum(axis=1)
     counts, raters = counts[raters > 0], raters[raters > 0]
+    n = len(counts)
     share = counts / raters[:, None]
     pi = share.mean(axis=0)
     several = raters > 1
@@ -144,13 +169,7 @@ def _corrected(
         part = worth.sum() / (q * (q - 1)) * (share @ (1 - pi))
     seen = n / several.sum() * (agreed - by_chance * several) / (1 - by_chance)
     influence = seen - 2 * (1 - value) * (part - by_chance) / (1 - by_chance)
-    variance = float(((influence - value) ** 2).sum() / (n * (n - 1)))
-    if variance <= NOTHING:
-        return point(value, NO_ERROR, n)
-    reach = float(special.stdtrit(n - 1, 1 - TAIL)) * variance**0.5
-    return with_interval(
-        value, value - reach, value + reach, n=n, interval="Gwet's linearised", bounds=(-1, 1)
-    )
+    return float((((influence - value) ** 2).sum() / (n * (n - 1))) ** 0.5)
 
 
 def _agreed(counts: Floats, worth: Floats) -> Floats:
@@ -232,5 +251,5 @@ def krippendorff_alpha(
     value = float(alpha(every)[0])
     if not np.isfinite(value):
         return undefined("the scores do not vary", n)
-    drawn = bootstrapped(alpha, resampler, "the scores do not vary", (-1, 1))
+    drawn = bootstrapped(alpha, resampler, "the scores do not vary", CORRELATION)
     return Statistic(drawn.value, drawn.low, drawn.high, drawn.reason, n, drawn.interval)

@@ -1,7 +1,7 @@
 """Intraclass correlations of a complete table, with their intervals.
 
 The interval of the absolute forms by default is the generalised one (see
-`generalised_limits` and docs/agreement.md); McGraw & Wong's stays available.
+`generalised_intervals` and docs/agreement.md); McGraw & Wong's stays available.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
-from cellularity_core.agreement.generalised import generalised_limits
+from cellularity_core.agreement.generalised import generalised_intervals
+from cellularity_core.agreement.scales import CORRELATION
 from cellularity_core.agreement.statistic import (
     NOTHING,
     TAIL,
@@ -185,11 +186,12 @@ def icc_statistic(
         return point(value, "the cases' means do not differ", n)
     if form in ABSOLUTE:
         if mcgraw_wong:
-            low, high = _mcgraw_wong(cases, raters, error, n, k)
+            limits = mcgraw_wong_intervals(cases, raters, error, n, k)
             method = "McGraw & Wong"
         else:
-            low, high = generalised_limits(cases, raters, error, n, k)
+            limits = generalised_intervals(cases, raters, error, n, k)
             method = "generalised"
+        low, high = float(limits[0]), float(limits[1])
     else:
         freedom = n * (k - 1) if form in (Form.ICC_1, Form.ICC_1K) else (n - 1) * (k - 1)
         ratio = cases / noise
@@ -219,6 +221,7 @@ def icc_bootstrap(ratings: npt.ArrayLike, form: Form, resampler: Resampler) -> S
         lambda weights: FORMULAS[form](mean_squares(table, weights)),
         resampler,
         _why_undefined(n, k),
+        CORRELATION,
     )
 
 
@@ -259,8 +262,19 @@ def _from_f(f: Any, k: int) -> float:
     return float((f - 1) / (f + k - 1))
 
 
-def _mcgraw_wong(cases: float, raters: float, error: float, n: int, k: int) -> tuple[float, float]:
-    """Interval of ICC(A,1) by Satterthwaite's degrees of freedom."""
+def mcgraw_wong_intervals(
+    cases: npt.ArrayLike, raters: npt.ArrayLike, error: npt.ArrayLike, n: int, k: int
+) -> tuple[Floats, Floats]:
+    """McGraw & Wong's 95 % limits of ICC(A,1), by Satterthwaite's degrees of freedom.
+
+    Parameters
+    ----------
+    cases, raters, error : array_like
+        Mean squares MSR, MSC and MSE of one or many tables.
+    n, k : int
+        Cases and raters.
+    """
+    cases, raters, error = (np.asarray(x, float) for x in (cases, raters, error))
     rho = (cases - error) / (cases + (k - 1) * error + k * (raters - error) / n)
     # times (1 - rho), which keeps rho = 1 finite
     by_raters, by_error = k * rho / n * raters, (1 - rho + k * rho * (n - 1) / n) * error
@@ -268,11 +282,11 @@ def _mcgraw_wong(cases: float, raters: float, error: float, n: int, k: int) -> t
         by_raters**2 / (k - 1) + by_error**2 / ((n - 1) * (k - 1))
     )
     rest = k * raters + (k * n - k - n) * error
-    lower = float(stats.f.ppf(1 - TAIL, n - 1, freedom))
-    upper = float(stats.f.ppf(1 - TAIL, freedom, n - 1))
+    lower = stats.f.ppf(1 - TAIL, n - 1, freedom)
+    upper = stats.f.ppf(1 - TAIL, freedom, n - 1)
     return (
-        n * (cases - lower * error) / (lower * rest + n * cases),
-        n * (upper * cases - error) / (rest + n * upper * cases),
+        np.asarray(n * (cases - lower * error) / (lower * rest + n * cases)),
+        np.asarray(n * (upper * cases - error) / (rest + n * upper * cases)),
     )
 
 

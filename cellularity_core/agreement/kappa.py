@@ -9,6 +9,7 @@ from scipy import special
 from cellularity_core.agreement.bins import N_BINS, to_bins
 from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
 from cellularity_core.agreement.paired import paired
+from cellularity_core.agreement.scales import CORRELATION
 from cellularity_core.agreement.statistic import (
     NOTHING,
     TAIL,
@@ -166,5 +167,5 @@ def kappa4(
         lambda drawn: kappa_of_tables((drawn @ cells).reshape(-1, N_BINS, N_BINS), cost),
         resampler,
         ONE_BIN,
-        (-1, 1),
+        CORRELATION,
     )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import special
 
 from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
+from cellularity_core.agreement.scales import CORRELATION, POSITIVE, SHARE
 from cellularity_core.agreement.statistic import (
     NOTHING,
     TAIL,
@@ -26,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 NO_CASES: Final = "no case is scored by both"
 NO_VARIANCE: Final = "the scores of both raters are all one and the same"
-FIXED: Final = "Lin's z for these two raters"
+FIXED: Final = "Lin's z"
 
 ROWS: Final = 512
 """Cases compared with all others at a time, so that memory stays small."""
@@ -54,7 +55,7 @@ def mse_statistic(a: npt.ArrayLike, b: npt.ArrayLike, resampler: Resampler) -> S
     first, second = paired(a, b)
     squares = (first - second) ** 2
     return bootstrapped(
-        lambda weights: (weights @ squares) / weights.sum(axis=1), resampler, NO_CASES, (0, np.inf)
+        lambda weights: (weights @ squares) / weights.sum(axis=1), resampler, NO_CASES, POSITIVE
     )
 
 
@@ -91,7 +92,7 @@ def pk_statistic(a: npt.ArrayLike, b: npt.ArrayLike, resampler: Resampler) -> St
         lambda weights: _pk(second, first, weights),
         resampler,
         "no two cases differ in the reference",
-        (0, 1),
+        SHARE,
     )
 
 
@@ -161,7 +162,8 @@ def ccc(a: npt.ArrayLike, b: npt.ArrayLike, resampler: Resampler | None = None) 
     References
     ----------
     Lin, Biometrics 1989, 45:255, variances dividing by n; its equation of the
-    variance as corrected in Biometrics 2000, 56:324.
+    variance as corrected in Biometrics 2000, 56:324. The quantile is that of t
+    with n - 2 degrees of freedom, which covers better than the normal's.
     """
     return _concordant(a, b, resampler, concordance)
 
@@ -199,7 +201,7 @@ def _concordant(
             lambda weights: coefficient(moments(first, second, weights)),
             resampler,
             NO_VARIANCE,
-            (-1, 1),
+            CORRELATION,
         )
     once = moments(first, second, np.ones((1, n)))
     value = float(coefficient(once)[0])
@@ -210,7 +212,7 @@ def _concordant(
     error = _lin_error(once, n)
     if error is None:
         return point(value, "a rater gives one score only, or both agree wholly", n)
-    reach = special.ndtri(1 - TAIL) * error
+    reach = float(special.stdtrit(n - 2, 1 - TAIL)) * error
     low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
     return with_interval(value, low, high, n=n, interval=FIXED, bounds=(-1, 1))
 

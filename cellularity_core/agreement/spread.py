@@ -13,14 +13,16 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cellularity_core.agreement.bins import to_bins
+from cellularity_core.agreement.bins import N_BINS, to_bins
 from cellularity_core.agreement.bootstrap import DRAWS, SEED, Resampler, bootstrapped
+from cellularity_core.agreement.kappa import bin_tables, costs, kappa_of_tables
 from cellularity_core.agreement.paired import absolute_agreement, concordance, moments
 from cellularity_core.agreement.ratings import RatingTable
+from cellularity_core.agreement.scales import CORRELATION
 from cellularity_core.agreement.statistic import Statistic, undefined
 
 Floats = npt.NDArray[np.float64]
-Measure = Literal["icc_a1", "kappa4_quadratic"]
+Measure = Literal["icc_a1", "kappa4", "kappa4_quadratic"]
 Verdict = Literal["closer", "inside", "outside", "undecided"]
 
 MARGIN: Final = 0.05
@@ -144,7 +146,7 @@ def pairwise_agreement(
     scores : ndarray, shape (n, k)
         NaN where missing.
     pairs : list of (int, int)
-    measure : "icc_a1" or "kappa4_quadratic"
+    measure : "icc_a1", "kappa4" or "kappa4_quadratic"
     weights : ndarray, shape (draws, n)
 
     Returns
@@ -160,6 +162,9 @@ def pairwise_agreement(
         a, b, drawn = scores[both, i], scores[both, j], weights[:, both]
         if measure == "icc_a1":
             found[:, place] = absolute_agreement(moments(a, b, drawn))
+        elif measure == "kappa4":
+            cells = (drawn @ bin_tables(a, b)).reshape(-1, N_BINS, N_BINS)
+            found[:, place] = kappa_of_tables(cells, costs(np.arange(N_BINS), None))
         else:
             # quadratic kappa is the concordance of the categories' numbers
             bins = to_bins(a).astype(float), to_bins(b).astype(float)
@@ -193,12 +198,16 @@ def _compare(
 
     n = len(scores)
     few = "no reader shares enough cases that vary with the model"
-    model = bootstrapped(of_model, resampler, few) if with_model else undefined("no reader", n)
+    model = (
+        bootstrapped(of_model, resampler, few, CORRELATION)
+        if with_model
+        else undefined("no reader", n)
+    )
     if not among:
         readers = difference = undefined("readers cannot be compared with fewer than two", n)
     else:
         apart = "no two readers share enough cases that vary"
-        readers = bootstrapped(of_readers, resampler, apart)
+        readers = bootstrapped(of_readers, resampler, apart, CORRELATION)
         difference = bootstrapped(
             lambda weights: of_model(weights) - of_readers(weights), resampler, f"{few}, or {apart}"
         )

@@ -1,0 +1,317 @@
+"""How often 95 % intervals hold the truth, by simulation (docs/agreement.md).
+
+Scores are case + reader + error, each normal. Where readers are a sample (the
+intraclass correlations of a group), they are drawn anew for every table; where
+they are those that are compared, their offsets stay and only cases are drawn.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special, stats
+
+from cellularity_core.agreement.bins import BIN_EDGES, N_BINS
+from cellularity_core.agreement.bootstrap import Resampler, expanded_tails
+from cellularity_core.agreement.candidates import mls_intervals
+from cellularity_core.agreement.differences import bland_altman
+from cellularity_core.agreement.generalised import generalised_cdf, generalised_intervals
+from cellularity_core.agreement.group import (
+    bin_counts,
+    fleiss_kappa,
+    gwet_ac1,
+    gwet_ac2,
+    krippendorff_alpha,
+)
+from cellularity_core.agreement.icc import mcgraw_wong_intervals
+from cellularity_core.agreement.kappa import costs, kappa4, kappa_of_tables
+from cellularity_core.agreement.paired import ccc, icc_a1_pair, mse_statistic, pk_statistic
+from cellularity_core.agreement.statistic import TAIL, Statistic
+
+Floats = npt.NDArray[np.float64]
+
+DRAWS: Final = 4000
+WIDTHS: Final = 200
+"""Tables whose generalised interval is computed in full, for its width."""
+
+RESAMPLES: Final = 999
+CASE_MEAN: Final = 0.5
+CASE_SD: Final = 0.25
+ERROR_SD: Final = 0.10
+READER_SD: Final = {"small": 0.03, "large": 0.20}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A cell of the grid: cases, readers and their variance by name."""
+
+    n: int
+    k: int
+    readers: str
+
+    @property
+    def reader_sd(self) -> float:
+        """Standard deviation of the readers' offsets, in cellularity."""
+        return READER_SD[self.readers]
+
+    @property
+    def icc(self) -> float:
+        """ICC(A,1) of the population of cases and readers."""
+        return CASE_SD**2 / (CASE_SD**2 + self.reader_sd**2 + ERROR_SD**2)
+
+
+GRID: Final = tuple(Setting(n, k, size) for n, k, size in product((20, 60), (2, 5), READER_SD))
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Coverage of one formula in one setting.
+
+    Attributes
+    ----------
+    statistic, formula : str
+    setting : Setting
+    covered : float
+        Share of the tables whose interval holds the truth.
+    width : float
+        Median width of the interval.
+    draws : int
+        Tables, those without an interval left out.
+    default : bool
+        Whether reports show this interval.
+    """
+
+    statistic: str
+    formula: str
+    setting: Setting
+    covered: float
+    width: float
+    draws: int
+    default: bool
+
+
+def sampled_readers(setting: Setting, draws: int, rng: np.random.Generator) -> Iterator[Coverage]:
+    """Coverage of the intraclass correlations, readers drawn anew for every table."""
+    n, k = setting.n, setting.k
+    tables = (
+        rng.normal(0, CASE_SD, (draws, n, 1))
+        + rng.normal(0, setting.reader_sd, (draws, 1, k))
+        + rng.normal(0, ERROR_SD, (draws, n, k))
+    )
+    squares = _squares(tables)
+    rho = setting.icc
+
+    def result(statistic: str, formula: str, low: Floats, high: Floats, truth: float) -> Coverage:
+        return Coverage(
+            statistic,
+            formula,
+            setting,
+            float(((low <= truth) & (truth <= high)).mean()),
+            float(np.median(high - low)),
+            draws,
+            default=formula == "F",
+        )
+
+    msr, msc, mse = squares
+    below = np.concatenate(
+        [
+            generalised_cdf(rho, msr[at:upto], msc[at:upto], mse[at:upto], n, k)
+            for at, upto in ((at, at + 100) for at in range(0, draws, 100))
+        ]
+    )
+    low, high = generalised_intervals(msr[:WIDTHS], msc[:WIDTHS], mse[:WIDTHS], n, k)
+    yield Coverage(
+        "ICC(A,1)",
+        "generalised",
+        setting,
+        float(((below >= TAIL) & (below <= 1 - TAIL)).mean()),
+        float(np.median(high - low)),
+        draws,
+        default=True,
+    )
+    yield result("ICC(A,1)", "McGraw & Wong", *mcgraw_wong_intervals(*squares, n, k), rho)
+    yield result("ICC(A,1)", "MLS", *mls_intervals(*squares, n, k), rho)
+    yield result("ICC(A,1)", "bootstrap of cases", *_bootstrap(tables, rng), rho)
+
+    ratio = squares[0] / squares[2]
+    freedom = (n - 1) * (k - 1)
+    consistent = CASE_SD**2 / (CASE_SD**2 + ERROR_SD**2)
+    yield result("ICC(C,1)", "F", *_f_limits(ratio, n, k, freedom), consistent)
+    # one-way: every case has readers of its own
+    tables = rng.normal(0, CASE_SD, (draws, n, 1)) + rng.normal(
+        0, np.hypot(setting.reader_sd, ERROR_SD), (draws, n, k)
+    )
+    cases, raters, error = _squares(tables)
+    within = (raters + (n - 1) * error) / n
+    yield result("ICC(1,1)", "F", *_f_limits(cases / within, n, k, n * (k - 1)), rho)
+
+
+def fixed_readers(setting: Setting, draws: int, rng: np.random.Generator) -> Iterator[Coverage]:
+    """Coverage of what is about these readers and more cases, with the shipped functions."""
+    n, k = setting.n, setting.k
+    offsets = special.ndtri((np.arange(k) + 0.5) / k)
+    offsets *= setting.reader_sd / offsets.std(ddof=1)
+    tables = (
+        CASE_MEAN
+        + rng.normal(0, CASE_SD, (draws, n, 1))
+        + offsets
+        + rng.normal(0, ERROR_SD, (draws, n, k))
+    )
+    resampler = Resampler.over(range(n), draws=RESAMPLES)
+    truths = _truths(offsets)
+    for name, (statistic, share) in _fixed_statistics(resampler, pair=k == 2).items():
+        found = [statistic(table) for table in tables[: draws // share]]
+        limits = np.array([(s.low, s.high) for s in found if s.low is not None], float)
+        covered = (limits[:, 0] <= truths[name]) & (truths[name] <= limits[:, 1])
+        formula = next(s.interval for s in found if s.interval)
+        yield Coverage(
+            name,
+            formula or "",
+            setting,
+            float(covered.mean()),
+            float(np.median(limits[:, 1] - limits[:, 0])),
+            len(limits),
+            default=True,
+        )
+
+
+def _fixed_statistics(
+    resampler: Resampler, pair: bool
+) -> dict[str, tuple[Callable[[Floats], Statistic], int]]:
+    """Function of a table, and the share of the tables (1 in so many) it is tried on."""
+
+    def counts(table: Floats) -> Floats:
+        return bin_counts(table.clip(0, 1))
+
+    group: dict[str, tuple[Callable[[Floats], Statistic], int]] = {
+        "Fleiss' kappa": (lambda t: fleiss_kappa(counts(t)), 1),
+        "Gwet's AC1": (lambda t: gwet_ac1(counts(t)), 1),
+        "Gwet's AC2": (lambda t: gwet_ac2(counts(t)), 1),
+        "Krippendorff's alpha": (lambda t: krippendorff_alpha(t, resampler), 2),
+    }
+    if not pair:
+        return group
+    return group | {
+        "kappa": (lambda t: kappa4(*_clipped(t)), 1),
+        "kappa, linear": (lambda t: kappa4(*_clipped(t), "linear"), 1),
+        "kappa, quadratic": (lambda t: kappa4(*_clipped(t), "quadratic"), 1),
+        "ICC(A,1) of a pair": (lambda t: icc_a1_pair(*_columns(t)), 1),
+        "Lin's CCC": (lambda t: ccc(*_columns(t)), 1),
+        "bias": (lambda t: bland_altman(*_columns(t)).bias, 1),
+        "limit of agreement": (lambda t: bland_altman(*_columns(t)).loa_low, 1),
+        "PK": (lambda t: pk_statistic(*_columns(t), resampler), 2),
+        "MSE": (lambda t: mse_statistic(*_columns(t), resampler), 2),
+    }
+
+
+def _columns(table: Floats) -> tuple[Floats, Floats]:
+    return table[:, 0], table[:, 1]
+
+
+def _clipped(table: Floats) -> tuple[Floats, Floats]:
+    return _columns(table.clip(0, 1))
+
+
+def _truths(offsets: Floats) -> dict[str, float]:
+    """What the statistics estimate, for readers of these offsets; exact or by quadrature."""
+    k = len(offsets)
+    case, error = CASE_SD**2, ERROR_SD**2
+    pairs = list(combinations(range(k), 2))
+    apart = float(np.mean([(offsets[i] - offsets[j]) ** 2 for i, j in pairs]))
+    # bins: P(bin | case) of each reader on a fine grid of cases
+    scores = np.linspace(-8, 8, 4001)
+    weight = np.exp(-(scores**2) / 2)
+    weight /= weight.sum()
+    edges = (
+        np.array(BIN_EDGES)[:, None, None] - CASE_MEAN - CASE_SD * scores[:, None] - offsets
+    ) / (ERROR_SD)
+    cumulative = np.concatenate([special.ndtr(edges), np.ones((1, *edges.shape[1:]))])
+    inside = np.diff(cumulative, axis=0, prepend=0)  # (bins, cases, readers)
+    both = np.mean(
+        [np.einsum("c,ac,bc->ab", weight, inside[..., i], inside[..., j]) for i, j in pairs], axis=0
+    )
+    both = (both + both.T) / 2
+    pi = both.sum(axis=1)
+    quadratic = costs(np.arange(N_BINS), "quadratic")
+    worth = 1 - quadratic / quadratic.max()
+    ac_chance = (pi * (1 - pi)).sum() / (N_BINS * (N_BINS - 1))
+    found = {
+        "Fleiss' kappa": (np.trace(both) - pi @ pi) / (1 - pi @ pi),
+        "Gwet's AC1": (np.trace(both) - N_BINS * ac_chance) / (1 - N_BINS * ac_chance),
+        "Gwet's AC2": ((both * worth).sum() - worth.sum() * ac_chance)
+        / (1 - worth.sum() * ac_chance),
+        "Krippendorff's alpha": 1 - (error + apart / 2) / (case + error + offsets.var()),
+    }
+    if k == 2:
+        table = np.einsum("c,ac,bc->ab", weight, inside[..., 0], inside[..., 1])[None]
+        numbers = np.arange(N_BINS)
+        found["kappa"] = kappa_of_tables(table, costs(numbers, None))[0]
+        found["kappa, linear"] = kappa_of_tables(table, costs(numbers, "linear"))[0]
+        found["kappa, quadratic"] = kappa_of_tables(table, quadratic)[0]
+        shift = float(offsets[0] - offsets[1])
+        concordance = 2 * case / (2 * case + 2 * error + shift**2)
+        z = special.ndtri(1 - TAIL)
+        found |= {
+            "ICC(A,1) of a pair": concordance,
+            "Lin's CCC": concordance,
+            "bias": shift,
+            "limit of agreement": shift - z * (2 * error) ** 0.5,
+            "PK": 0.5 + np.arcsin(case / (case + error)) / np.pi,
+            "MSE": shift**2 + 2 * error,
+        }
+    return {name: float(value) for name, value in found.items()}
+
+
+def _squares(tables: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean squares of cases, raters and error of many tables, shape (draws, n, k)."""
+    _, n, k = tables.shape
+    level = tables.mean(axis=(1, 2), keepdims=True)
+    case = tables.mean(axis=2, keepdims=True) - level
+    rater = tables.mean(axis=1, keepdims=True) - level
+    rest = tables - level - case - rater
+    return (
+        k * (case**2).sum(axis=(1, 2)) / (n - 1),
+        n * (rater**2).sum(axis=(1, 2)) / (k - 1),
+        (rest**2).sum(axis=(1, 2)) / ((n - 1) * (k - 1)),
+    )
+
+
+def _f_limits(ratio: Floats, n: int, k: int, freedom: int) -> tuple[Floats, Floats]:
+    low = ratio / stats.f.ppf(1 - TAIL, n - 1, freedom)
+    high = ratio * stats.f.ppf(1 - TAIL, freedom, n - 1)
+    return (low - 1) / (low + k - 1), (high - 1) / (high + k - 1)
+
+
+def _bootstrap(tables: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Expanded percentile limits of ICC(A,1), cases drawn with replacement."""
+    n, k = tables.shape[1:]
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
+    tables = tables - tables.mean(axis=(1, 2), keepdims=True)
+    case = tables.mean(axis=2)
+    columns = np.einsum("rn,dnk->drk", weights, tables, optimize=True)
+    level = columns.mean(axis=2)
+    between = k * (case**2 @ weights.T - level**2) * n / (n - 1)
+    raters = n * ((columns - level[..., None]) ** 2).sum(axis=2) / (k - 1)
+    total = n * ((tables**2).sum(axis=2) @ weights.T - k * level**2)
+    error = (total - (n - 1) * between - (k - 1) * raters) / ((n - 1) * (k - 1))
+    found = (between - error) / (between + (k - 1) * error + k * (raters - error) / n)
+    low, high = np.quantile(found, expanded_tails(n), axis=1)
+    return low, high
+
+
+def simulate(draws: int = DRAWS, seed: int = 0) -> Iterator[Coverage]:
+    """Coverage of every formula in every setting of the grid.
+
+    Parameters
+    ----------
+    draws : int
+        Tables for each; half as many where each table has a bootstrap of its own.
+    seed : int
+    """
+    for place, setting in enumerate(GRID):
+        rng = np.random.default_rng([seed, place])
+        yield from sampled_readers(setting, draws, rng)
+        yield from fixed_readers(setting, draws, rng)
