@@ -94,6 +94,8 @@ class ReadingRow:
         In [0, 1]; never an amended one.
     amended : bool
         Whether an amendment stands beside it.
+    sha256, software : str
+        Of the patch's pixels; name and version of what was used.
     """
 
     id: int
@@ -112,6 +114,8 @@ class ReadingRow:
     seen_models: bool
     created_at: datetime
     amended: bool
+    sha256: str
+    software: str
 
 
 def add_reading(
@@ -393,10 +397,11 @@ def study_readings(
     blinding.check_may_see_peers(session, study_id=study_id, asking=asking)
     amended = set(session.scalars(select(Amendment.reading_id)))
     query = (
-        select(Reading, Assignment, Case, Reader.name)
+        select(Reading, Assignment, Case, Reader.name, Patch.sha256)
         .join(Assignment, Assignment.id == Reading.assignment_id)
         .join(Membership, Membership.id == Assignment.membership_id)
         .join(Case, Case.id == Assignment.case_id)
+        .join(Patch, Patch.id == Reading.patch_id)
         .join(Reader, Reader.id == Reading.reader_id)
         .where(Membership.study_id == study_id)
         .order_by(Reading.id)
@@ -419,8 +424,10 @@ def study_readings(
             seen_models=reading.seen_models,
             created_at=reading.created_at,
             amended=reading.id in amended,
+            sha256=sha256,
+            software=reading.software,
         )
-        for reading, task, case, name in session.execute(query)
+        for reading, task, case, name, sha256 in session.execute(query)
     ]
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from db.errors import RecordError
+from db.storage import network_share
 
 VARIABLE: Final = "CELLULARITY_DB"
 """Environment variable with the database's URL, or the path of an SQLite file."""
@@ -104,11 +105,13 @@ def connect(url: URL) -> Engine:
     Raises
     ------
     RecordError
-        If the folder cannot be made or the database's driver is missing.
+        If the folder cannot be made, an SQLite file lies on a network share, or the
+        database's driver is missing.
     """
     is_sqlite = url.get_backend_name() == "sqlite"
     try:
         if is_sqlite and url.database and url.database != ":memory:":
+            _refuse_share(Path(url.database))
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         if is_sqlite:
             engine = create_engine(url)
@@ -121,8 +124,8 @@ def connect(url: URL) -> Engine:
         ) from error
     except (ImportError, NoSuchModuleError) as error:
         raise RecordError(
-            f"The driver of {url.drivername} is not installed ({error}). Install it, "
-            f"or set {VARIABLE} to the path of an SQLite file."
+            f"The driver of {url.drivername} is not installed ({error}). Install it (for "
+            f"PostgreSQL: psycopg[binary]), or set {VARIABLE} to the path of an SQLite file."
         ) from error
     if is_sqlite:
         event.listen(engine, "connect", _prepare)
@@ -130,6 +133,16 @@ def connect(url: URL) -> Engine:
     else:
         event.listen(engine, "begin", _take_turn)
     return engine
+
+
+def _refuse_share(path: Path) -> None:
+    kind = network_share(path)
+    if kind is not None:
+        raise RecordError(
+            f"{path} lies on a network share ({kind}), where an SQLite file can be damaged. Set "
+            f"{VARIABLE} to a file on a disk of this machine, or to a PostgreSQL database "
+            "(postgresql+psycopg://user@host/name)."
+        )
 
 
 def migrations(connection: Connection) -> Config:
