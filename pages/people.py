@@ -30,9 +30,13 @@ def page() -> None:
         {"Name": list(people), "Role": list(people.values())}, hide_index=True, width="stretch"
     )
     left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
-    name = left.selectbox("Person", list(people), key=PERSON)
-    role = middle.selectbox("Role", access.ROLES, key=ROLE)
-    if right.button("Give this role", key=GIVE, type="primary", width="stretch"):
+    name = left.selectbox("Person", list(people), index=None, key=PERSON)
+    role = middle.selectbox("Role", access.ROLES, index=None, key=ROLE)
+    is_chosen = name is not None and role is not None
+    pressed = right.button(
+        "Give this role", key=GIVE, type="primary", disabled=not is_chosen, width="stretch"
+    )
+    if pressed and is_chosen:
         with transaction(store()) as db:
             records.set_role(db, name=name, role=role, actor=me.name)
         st.rerun()

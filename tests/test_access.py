@@ -1,6 +1,7 @@
 """Who may use the app and do what, through `app.py`, in both ways of running it."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -282,7 +283,7 @@ def test_an_admin_gives_roles_and_the_last_admin_stays() -> None:
 
     def choose(name: str, role: str) -> None:
         at.selectbox(key="people.person").select(name)
-        at.selectbox(key="people.role").select(role)
+        at.selectbox(key="people.role").select(role).run()
         at.button(key="people.give").click().run()
         assert not at.exception
 
@@ -460,3 +461,15 @@ def test_markdown_in_a_name_stays_text(text: str) -> None:
     plain = access.plain(text)
     assert re.sub(r"\\(.)", r"\1", plain) == text
     assert not re.search(r"(?<!\\)[*_\[\]<>:$#.]", plain)
+
+
+def test_the_settings_in_the_manual_lack_nothing_but_secrets() -> None:
+    manual = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+    [settings] = re.findall(r"```toml\n(.*?)```", manual, re.DOTALL)
+    auth = tomllib.loads(settings)["auth"]
+    at = app(auth=auth)
+    assert at.error[0].value.startswith(
+        "Nobody can sign in: cookie_secret is shorter than 32 letters. "
+    )
+    sign_in.forget()
+    assert app(auth=auth | {"cookie_secret": "0" * 64}).button[0].label == "Sign in"

@@ -174,6 +174,11 @@ def sign_out(page: "Page", served: Served, name: str) -> None:
     page.get_by_role("button", name="Sign in").wait_for()
 
 
+def choose(page: "Page", label: str, option: str) -> None:
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option).click()
+
+
 def test_a_reader_signs_in_is_promoted_demoted_and_signs_out(
     chromium: "Browser", context: "BrowserContext", served: Served
 ) -> None:
@@ -215,6 +220,8 @@ def test_a_reader_signs_in_is_promoted_demoted_and_signs_out(
     page.get_by_role("heading", name=HEADING).wait_for()
     page.get_by_text("Kim *Lee* (admin)", exact=True).wait_for()
 
+    choose(page, "Person", "Ada Admin")
+    choose(page, "Role", "reader")
     served.give("Kim *Lee*", "reader")
     page.get_by_role("button", name="Give this role").click()
     page.get_by_text("This is for admins only").wait_for()
