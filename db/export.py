@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from db import readings, scores, studies
+from db import reading_lists, scores, studies
 from db.errors import RecordError
-from db.readings import AmendmentRecord, ReadingRow
+from db.reading_lists import AmendmentRecord, ReadingRow
 from db.scores import CaseModelScore, ConsensusRecord
 
 IMRMC: Final = ("readerID", "caseID", "modalityID", "score")
@@ -44,17 +44,17 @@ def export(session: Session, folder: Path, *, imrmc: bool = False) -> list[Path]
         "consensus.csv": (("study", *_names(ConsensusRecord)), []),
     }
     for study in reversed(studies.studies(session)):
-        rows = readings.study_readings(session, study.id)
+        rows = reading_lists.study_readings(session, study.id)
         for name, found in (
             ("readings.csv", rows),
-            ("amendments.csv", readings.amendments(session, study.id)),
+            ("amendments.csv", reading_lists.amendments(session, study.id)),
             ("model_scores.csv", scores.model_scores(session, study.id)),
             ("consensus.csv", scores.consensus(session, study.id)),
         ):
             tables[name][1].extend({"study": study.name} | asdict(row) for row in found)
         if imrmc:
             tables[f"imrmc-{study.id}.csv"] = (IMRMC, list(imrmc_rows(rows)))
-    for free in readings.free_readings(session):
+    for free in reading_lists.free_readings(session):
         told = asdict(free)
         tables["readings.csv"][1].append({key: told[key] for key in _READING if key in told})
     return [_write(folder / name, header, rows) for name, (header, rows) in tables.items()]

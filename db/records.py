@@ -5,6 +5,8 @@ Readings are append-only: a correction is an amendment beside its reading.
 
 from db.audit import Event, Head, events, head
 from db.blinding import Revealed, locked_patches, reveal
+from db.erasure import ErasureRecord, erase_patient, scrub
+from db.heads import noted_heads, record_head
 from db.patches import image
 from db.readers import (
     NAME_LENGTH,
@@ -19,20 +21,17 @@ from db.readers import (
     keep_score_first,
     set_role,
 )
-from db.readings import (
-    REASON_LENGTH,
+from db.reading_lists import (
     AmendmentRecord,
     ReadingRecord,
     ReadingRow,
-    add_reading,
-    amend,
     amendments,
-    commit_reading,
     free_readings,
     own_readings,
     readings,
     study_readings,
 )
+from db.readings import REASON_LENGTH, add_reading, amend, commit_reading
 from db.scores import (
     CaseModelScore,
     ConsensusRecord,
@@ -67,6 +66,7 @@ from db.studies import (
     studies,
     study,
 )
+from db.verify import Verdict, verify
 
 __all__ = [
     "DESIGNS",
@@ -79,6 +79,7 @@ __all__ = [
     "CaseRecord",
     "ConsensusRecord",
     "Design",
+    "ErasureRecord",
     "Event",
     "Head",
     "ModelScoreRecord",
@@ -93,6 +94,7 @@ __all__ = [
     "Role",
     "StudyPlan",
     "StudyRecord",
+    "Verdict",
     "Waiting",
     "account",
     "add_reader_to_study",
@@ -107,6 +109,7 @@ __all__ = [
     "consensus",
     "create_study",
     "enrol",
+    "erase_patient",
     "events",
     "find_reader",
     "free_readings",
@@ -119,13 +122,17 @@ __all__ = [
     "model_scores",
     "model_scores_of",
     "next_assignment",
+    "noted_heads",
     "open_study",
     "own_readings",
     "progress",
     "readings",
+    "record_head",
     "reveal",
+    "scrub",
     "set_role",
     "studies",
     "study",
     "study_readings",
+    "verify",
 ]

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import readers, studies
+from db import patches, readers, studies
 from db.errors import RecordError
 from db.schema import Assignment, Case, Image, Membership, Patch, Reader, Reading, Study, utcnow
 
@@ -36,12 +36,14 @@ class AssignmentRecord:
     done : int
         How many are finished.
     sha256 : str
-        Of the patch; its pixels are `db.patches.image`.
+        Of the patch's pixels.
+    png : bytes
+        The pixels.
     width, height : int
         Pixels.
     mpp : float
         um/px.
-    first_cellularity : float or None
+    before : float or None
         The reader's own blinded score, once committed; None too where it could not be
         scored.
     """
@@ -54,10 +56,11 @@ class AssignmentRecord:
     total: int
     done: int
     sha256: str
+    png: bytes
     width: int
     height: int
     mpp: float
-    first_cellularity: float | None
+    before: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,12 @@ class NotQualified:
     error : float
         Mean absolute error on the training cases; a case that was not scored counts
         with the largest error it could have had.
-    line : float
-        Largest error allowed.
+    limit : float
+        The proficiency line: largest error allowed.
     """
 
     error: float
-    line: float
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,29 @@ def next_assignment(
     """
     study, member = part_of(session, study_id, reader)
     asked = steps(session, study_id, member=member).get(member.reader.name, [])
-    return after(study, asked, now or utcnow())
+    step = following(study, asked, now or utcnow())
+    if not isinstance(step, Step):
+        return step
+    phase, png = step.missing, patches.image(session, sha256=step.sha256)
+    assert phase is not None
+    assert png is not None
+    asked = [other for other in asked if other.is_asked]
+    before = step.given.get("before")
+    return AssignmentRecord(
+        id=step.id,
+        study_id=study_id,
+        phase=phase,
+        is_training=step.is_training,
+        position=asked.index(step),
+        total=len(asked),
+        done=sum(other.missing is None for other in asked),
+        sha256=step.sha256,
+        png=png,
+        width=step.width,
+        height=step.height,
+        mpp=step.mpp,
+        before=None if before is None else before[0],
+    )
 
 
 def part_of(session: Session, study_id: int, reader: str) -> tuple[Study, Membership]:
@@ -252,41 +277,24 @@ def part_of(session: Session, study_id: int, reader: str) -> tuple[Study, Member
     return study, member
 
 
-def after(
+def following(
     study: Study, taken: Iterable[Step], now: datetime
-) -> AssignmentRecord | Waiting | NotQualified | None:
+) -> Step | Waiting | NotQualified | None:
     """What comes next after what the steps hold."""
     asked = [step for step in taken if step.is_asked]
     step = next((step for step in asked if step.missing is not None), None)
     if step is None:
         return None
-    phase = step.missing
-    assert phase is not None
-    error = training_error(asked)
-    line = study.proficiency
+    error, line = training_error(asked), study.proficiency
     if not step.is_training and line is not None and error is not None and error > line:
         return NotQualified(error, line)
-    if step.occasion == 1 and phase == "before":
+    if step.occasion == 1 and step.missing == "before":
         first = next(s for s in asked if s.case_id == step.case_id and s.occasion == 0)
-        read_at = max((at for _, at in first.given.values()), default=None)
-        until = None if read_at is None else read_at + timedelta(days=study.washout_days)
-        if until is not None and now < until:
+        read_at = max(at for _, at in first.given.values())
+        until = read_at + timedelta(days=study.washout_days)
+        if now < until:
             return Waiting(until)
-    first_score = step.given.get("before")
-    return AssignmentRecord(
-        id=step.id,
-        study_id=study.id,
-        phase=phase,
-        is_training=step.is_training,
-        position=asked.index(step),
-        total=len(asked),
-        done=sum(step.missing is None for step in asked),
-        sha256=step.sha256,
-        width=step.width,
-        height=step.height,
-        mpp=step.mpp,
-        first_cellularity=None if first_score is None else first_score[0],
-    )
+    return step
 
 
 def training_error(taken: Iterable[Step]) -> float | None:
