@@ -15,6 +15,7 @@ from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
 from cellularity_core.agreement.kappa import NO_ERROR, costs
 from cellularity_core.agreement.scales import CORRELATION
 from cellularity_core.agreement.statistic import (
+    NO_ERROR_BELOW,
     NOTHING,
     TAIL,
     Statistic,
@@ -132,7 +133,7 @@ def _corrected(
             CORRELATION,
         )
     error = standard_error(counts, value, chance, worth)
-    if error**2 <= NOTHING or abs(value) >= 1:
+    if error <= NO_ERROR_BELOW or abs(value) >= 1:
         return point(value, NO_ERROR, n)
     # Fisher's z keeps the limits within -1 and 1, and covers better than the plain t
     reach = float(special.stdtrit(n - 1, 1 - TAIL)) * error / (1 - value**2)

@@ -11,7 +11,7 @@ from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
 from cellularity_core.agreement.paired import paired
 from cellularity_core.agreement.scales import CORRELATION
 from cellularity_core.agreement.statistic import (
-    NOTHING,
+    NO_ERROR_BELOW,
     TAIL,
     Statistic,
     point,
@@ -129,9 +129,10 @@ def kappa_of_table(table: npt.ArrayLike, weights: Weights | None = None) -> Stat
     expected = (worth @ columns)[:, None] + (rows @ worth)[None, :]
     spread = (p * (worth - expected * (1 - value)) ** 2).sum()
     variance = (spread - (value - chance * (1 - value)) ** 2) / (n * (1 - chance) ** 2)
-    if variance <= NOTHING:
+    error = max(variance, 0.0) ** 0.5
+    if error <= NO_ERROR_BELOW:
         return point(value, NO_ERROR, n)
-    reach = special.ndtri(1 - TAIL) * variance**0.5
+    reach = special.ndtri(1 - TAIL) * error
     return with_interval(
         value, value - reach, value + reach, n=n, interval="asymptotic", bounds=(-1, 1)
     )

@@ -13,6 +13,9 @@ TAIL: Final = (1 - CONFIDENCE) / 2
 NOTHING: Final = 1e-20
 """Variances of scores below this are rounding; (1e-10) squared."""
 
+NO_ERROR_BELOW: Final = 1e-7
+"""A standard error of a coefficient below this is rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statistic:

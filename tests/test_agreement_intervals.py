@@ -1,0 +1,301 @@
+"""Intervals of agreement: the default one, how often it holds the truth, bootstrap."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellularity_core.agreement import (
+    Form,
+    Resampler,
+    Statistic,
+    bin_counts,
+    bland_altman,
+    ccc,
+    fleiss_kappa,
+    gwet_ac1,
+    gwet_ac2,
+    icc,
+    icc_a1_pair,
+    icc_bootstrap,
+    icc_statistic,
+    kappa4,
+    krippendorff_alpha,
+    mse_statistic,
+    pk_statistic,
+)
+from cellularity_core.agreement.candidates import mls_intervals
+from cellularity_core.agreement.coverage import GRID, fixed_readers, sampled_readers, simulate
+from cellularity_core.agreement.generalised import generalised_cdf, generalised_intervals
+from cellularity_core.agreement.icc import icc_outer
+from cellularity_core.agreement.variance import mean_squares
+
+# mean squares of cases, raters and error; cases, raters
+SQUARES = [
+    (0.1, 0.3, 0.004, 20, 2),
+    (0.1, 0.001, 0.004, 20, 2),
+    (0.1, 0.01, 0.06, 20, 2),
+    (0.1, 0.05, 0.06, 40, 40),
+    (0.1, 0.01, 0.04, 5, 2),
+    (0.2, 0.02, 0.01, 60, 5),
+]
+
+
+@pytest.mark.parametrize("squares", SQUARES)
+def test_generalised_interval_is_its_pivotal_quantity(squares: tuple) -> None:
+    """Quadrature against 400,000 draws of the definition."""
+    cases, raters, error, n, k = squares
+    rng = np.random.default_rng(0)
+    draws = 400_000
+    a = (n - 1) * cases / rng.chisquare(n - 1, draws)
+    b = (k - 1) * raters / rng.chisquare(k - 1, draws)
+    c = (n - 1) * (k - 1) * error / rng.chisquare((n - 1) * (k - 1), draws)
+    pivot = (a - c) / (a + (k - 1) * c + k * (b - c) / n)
+    limits = generalised_intervals(cases, raters, error, n, k)
+    for limit, tail in zip(limits, (0.025, 0.975), strict=True):
+        assert (pivot <= float(limit)).mean() == pytest.approx(tail, abs=0.0012)
+        cdf = generalised_cdf(limit, cases, raters, error, n, k)
+        assert float(cdf) == pytest.approx(tail, abs=1e-6)
+
+
+def test_generalised_interval_has_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule of half the step gives the same limits."""
+    from cellularity_core.agreement import generalised
+
+    coarse = [generalised_intervals(*squares) for squares in SQUARES]
+    rule = generalised._rule
+    monkeypatch.setattr(generalised, "_rule", lambda freedom, step: rule(freedom, step / 2))
+    fine = [generalised_intervals(*squares) for squares in SQUARES]
+    assert np.abs(np.array(coarse) - np.array(fine)).max() < 2e-6
+
+
+def test_the_default_interval_of_icc_holds_the_truth() -> None:
+    """The grid of docs/agreement.md with fewer draws; McGraw & Wong's fails on it."""
+    draws = 800
+    floor = 0.93 - 3 * (0.95 * 0.05 / draws) ** 0.5
+    worst = 1.0
+    for place, setting in enumerate(GRID):
+        for entry in sampled_readers(setting, draws, np.random.default_rng([1, place])):
+            if entry.default:
+                assert entry.covered >= floor, entry
+                assert entry.draws == draws
+            if entry.formula == "McGraw & Wong":
+                worst = min(worst, entry.covered)
+    assert 0.68 < worst < 0.80
+
+
+def test_other_default_intervals_hold_the_truth() -> None:
+    """With 60 cases and two readers, where large-sample formulas are to be trusted."""
+    setting = next(s for s in GRID if (s.n, s.k, s.readers) == (60, 2, "small"))
+    found = {e.statistic: e for e in fixed_readers(setting, 400, np.random.default_rng(2))}
+    assert len(found) == 13
+    for entry in found.values():
+        assert entry.covered >= 0.95 - 4 * (0.95 * 0.05 / entry.draws) ** 0.5, entry
+    assert found["MSE"].draws == 200
+
+
+def test_the_simulation_covers_the_published_grid() -> None:
+    entries = list(simulate(draws=40))
+    settings_ = {(e.setting.n, e.setting.k, e.setting.readers) for e in entries}
+    assert settings_ == {(n, k, v) for n in (20, 60) for k in (2, 5) for v in ("small", "large")}
+    assert {e.formula for e in entries if e.statistic == "ICC(A,1)"} == {
+        "generalised",
+        "McGraw & Wong",
+        "MLS",
+        "bootstrap of cases",
+    }
+    assert all(e.covered > 0.7 for e in entries if e.default)
+    assert entries == list(simulate(draws=40))
+
+
+def test_modified_large_sample_is_near_the_generalised_interval() -> None:
+    """Two derivations of one thing; they agree where there are many raters."""
+    for cases, raters, error, n, k in ((0.5, 0.2, 0.05, 60, 20), (0.5, 0.4, 0.05, 100, 40)):
+        first = generalised_intervals(cases, raters, error, n, k)
+        second = mls_intervals(cases, raters, error, n, k)
+        assert np.abs(np.array(first) - np.array(second)).max() < 0.015
+
+
+def scores(seed: int, n: int = 24, k: int = 3) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    table = rng.random((n, 1)) + rng.normal(0, 0.05, k) + rng.normal(0, 0.12, (n, k))
+    return np.round(table.clip(0, 1), 2)
+
+
+def all_statistics(table: np.ndarray, resampler: Resampler | None) -> dict[str, Statistic]:
+    """Every statistic; by bootstrap if there is a resampler."""
+    a, b = table[:, 0], table[:, 1]
+    counts = bin_counts(table)
+    drawn = resampler or Resampler.over(range(len(table)))
+    found = {
+        "kappa": kappa4(a, b, None, resampler),
+        "linear": kappa4(a, b, "linear", resampler),
+        "quadratic": kappa4(a, b, "quadratic", resampler),
+        "pair": icc_a1_pair(a, b, resampler),
+        "ccc": ccc(a, b, resampler),
+        "pk": pk_statistic(a, b, drawn),
+        "mse": mse_statistic(a, b, drawn),
+        "fleiss": fleiss_kappa(counts, resampler),
+        "ac1": gwet_ac1(counts, resampler),
+        "ac2": gwet_ac2(counts, resampler),
+        "alpha": krippendorff_alpha(table, drawn),
+    }
+    analysis = bland_altman(a, b, resampler)
+    found |= {"bias": analysis.bias, "low": analysis.loa_low, "high": analysis.loa_high}
+    for form in Form:
+        found[form] = (
+            icc_statistic(table, form)
+            if resampler is None
+            else icc_bootstrap(table, form, resampler)
+        )
+    return found
+
+
+def test_bootstrap_and_closed_form_give_one_value_and_like_limits() -> None:
+    table = scores(3, n=80)
+    closed = all_statistics(table, None)
+    drawn = all_statistics(table, Resampler.over(range(len(table))))
+    for name, found in drawn.items():
+        assert found.value == pytest.approx(closed[name].value, abs=1e-12), name
+        assert found.low < found.value < found.high, name
+        assert found.interval == "bootstrap by patient"
+        if name not in ("icc_a1", "icc_ak", "icc_1", "icc_1k"):  # those have other readers in mind
+            width, other = found.high - found.low, closed[name].high - closed[name].low
+            assert 0.65 < width / other < 1.5, name
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_weights_are_copies_of_cases(form: Form) -> None:
+    """A case drawn twice counts as two cases, in mean squares as in a longer table."""
+    table = scores(4)
+    often = np.random.default_rng(0).multinomial(24, np.full(24, 1 / 24))
+    longer = np.repeat(table, often, axis=0)
+    squares = mean_squares(table, often[None].astype(float))
+    expected = mean_squares(longer)
+    for name in ("cases", "raters", "error", "within"):
+        assert getattr(squares, name)[0] == pytest.approx(getattr(expected, name)[0]), name
+    from cellularity_core.agreement.icc import FORMULAS
+
+    assert FORMULAS[form](squares)[0] == pytest.approx(icc(longer, form))
+
+
+def test_each_estimator_counts_copies_of_cases() -> None:
+    """One draw by hand: the value in a resample is the value of the longer table."""
+    table = scores(5)
+    often = np.random.default_rng(1).multinomial(24, np.full(24, 1 / 24)).astype(float)
+    longer = np.repeat(table, often.astype(int), axis=0)
+    values: list[float] = []
+
+    class Spy(Resampler):
+        def limits(self, value, drawn, scale=None):  # type: ignore[no-untyped-def]
+            values.append(float(drawn[0]))
+            return "seen"
+
+    found = all_statistics(table, Spy(often[None], 24))
+    expected = all_statistics(longer, None)
+    assert len(values) == len(found)
+    for (name, statistic), value in zip(found.items(), values, strict=True):
+        assert statistic.reason == "seen"
+        assert value == pytest.approx(expected[name].value, abs=1e-9), name
+
+
+def test_patients_with_several_cases_widen_the_interval() -> None:
+    """Copies of a case under one patient tell nothing new; as own patients they seem to."""
+    a, b = scores(6, n=20, k=2).T
+    copied = np.repeat(a, 4), np.repeat(b, 4)
+    single = mse_statistic(a, b, Resampler.over(range(20)))
+    by_patient = mse_statistic(*copied, Resampler.over(np.repeat(range(20), 4).tolist()))
+    by_case = mse_statistic(*copied, Resampler.over(range(80)))
+    assert (by_patient.low, by_patient.high) == pytest.approx((single.low, single.high))
+    assert by_case.high - by_case.low < 0.6 * (by_patient.high - by_patient.low)
+
+
+def test_outer_interval_holds_both() -> None:
+    table = scores(7, n=40)
+    resampler = Resampler.over(np.repeat(range(10), 4).tolist())
+    outer = icc_outer(table, Form.ICC_A1, resampler)
+    parts = icc_statistic(table), icc_bootstrap(table, Form.ICC_A1, resampler)
+    assert outer.low == min(part.low for part in parts)
+    assert outer.high == max(part.high for part in parts)
+    assert outer.value == parts[0].value
+
+
+def test_bootstrap_says_why_it_has_no_interval() -> None:
+    a, b = scores(8, n=4, k=2).T
+    found = mse_statistic(a, b, Resampler.over(range(4)))
+    assert found.value == pytest.approx(np.mean((a - b) ** 2))
+    assert (found.low, found.high) == (None, None)
+    assert found.reason == "an interval by bootstrap needs 5 patients or more, there are 4"
+    rare = np.zeros(12)
+    rare[0] = 1  # a third of the resamples lack the only case that differs
+    found = pk_statistic(rare, rare, Resampler.over(range(12)))
+    assert found.value == 1
+    assert found.reason == "the statistic is undefined in too many resamples for an interval"
+    found = mse_statistic(rare, rare, Resampler.over(range(12)))
+    assert found.value == 0
+    assert found.reason == "every resample gives the same value"
+
+
+def test_value_at_the_end_of_its_range_has_percentiles() -> None:
+    truth = np.arange(20) / 20
+    found = pk_statistic(truth, truth, Resampler.over(range(20)))
+    assert found.value == 1
+    assert found.reason == "every resample gives the same value"
+    nearly = truth.copy()
+    nearly[[3, 4]] = nearly[[4, 3]]
+    found = pk_statistic(nearly, truth, Resampler.over(range(20)))
+    assert 0.9 < found.low < found.value < found.high == 1
+
+
+def test_same_seed_same_limits() -> None:
+    a, b = scores(9, k=2).T
+    first, second, other = (
+        mse_statistic(a, b, Resampler.over(range(24), seed=seed)) for seed in (1, 1, 2)
+    )
+    assert first == second
+    assert first != other
+
+
+tables = st.builds(scores, st.integers(0, 2**32 - 1), st.integers(6, 30), st.integers(2, 5))
+
+
+@given(table=tables, seed=st.integers(0, 100))
+@settings(max_examples=20)
+def test_order_of_cases_and_readers_does_not_matter(table: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shuffled = table[rng.permutation(len(table))][:, rng.permutation(table.shape[1])]
+    for form in Form:
+        for mcgraw_wong in (False, True):
+            one, two = (icc_statistic(t, form, mcgraw_wong=mcgraw_wong) for t in (table, shuffled))
+            assert one.value == pytest.approx(two.value, abs=1e-9)
+            assert one.low == pytest.approx(two.low, abs=1e-6)
+            assert one.high == pytest.approx(two.high, abs=1e-6)
+    for statistic in (fleiss_kappa, gwet_ac1, gwet_ac2):
+        one, two = statistic(bin_counts(table)), statistic(bin_counts(shuffled))
+        assert one.value == pytest.approx(two.value, abs=1e-9)
+
+
+@given(table=tables, shift=st.floats(0.1, 0.5))
+@settings(max_examples=20)
+def test_a_shift_of_one_reader_lowers_agreement_not_consistency(table, shift) -> None:
+    centred = table - table.mean(axis=0)
+    shifted = centred.copy()
+    shifted[:, 0] += shift
+    assert icc_statistic(shifted, Form.ICC_C1).value == pytest.approx(
+        icc_statistic(centred, Form.ICC_C1).value, abs=1e-9
+    )
+    before, after = icc_statistic(centred), icc_statistic(shifted)
+    if before.value > 0.01:
+        assert after.value < before.value
+        assert after.low < before.low
+
+
+@given(table=tables)
+@settings(max_examples=20)
+def test_limits_are_on_either_side(table: np.ndarray) -> None:
+    for name, found in all_statistics(table, None).items():
+        assert found.value is not None or found.reason, name
+        if found.low is not None:
+            assert found.reason is None
+            assert found.low <= found.value + 1e-12, name
+            assert found.high >= found.value - 1e-12, name
