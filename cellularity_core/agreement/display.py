@@ -165,11 +165,15 @@ def _table(
     rows: Iterable[Sequence[str]],
     numbers: Iterable[int],
     caption: str | None = None,
+    unbroken: int = 0,
 ) -> Table:
+    """A table; `numbers` are columns to the right, the first `unbroken` keep one line."""
     table = Table(title=title, title_justify="left", caption=caption)
     right = set(numbers)
     for place, name in enumerate(names):
-        table.add_column(name, justify="right" if place in right else "left")
+        table.add_column(
+            name, justify="right" if place in right else "left", no_wrap=place < unbroken
+        )
     for row in rows:
         table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
     return table
@@ -217,6 +221,7 @@ def show_coverage(found: Sequence[Coverage]) -> None:
             for (name, formula, shown), row in cells.items()
         ),
         numbers=range(3, 3 + len(settings)),
+        unbroken=2,
         caption="Small and large: the readers' offsets have a standard deviation of "
         + " and ".join(f"{value:g}" for value in READER_SD.values())
         + f", cases of {CASE_SD:g}, errors of {ERROR_SD:g}.",
