@@ -27,7 +27,7 @@ from cellularity_core.agreement.group import (
     krippendorff_alpha,
 )
 from cellularity_core.agreement.icc import mcgraw_wong_intervals
-from cellularity_core.agreement.kappa import costs, kappa4, kappa_of_tables
+from cellularity_core.agreement.kappa import Weights, costs, kappa4, kappa_of_tables
 from cellularity_core.agreement.paired import ccc, icc_a1_pair, mse_statistic, pk_statistic
 from cellularity_core.agreement.statistic import TAIL, Statistic
 
@@ -162,49 +162,68 @@ def fixed_readers(setting: Setting, draws: int, rng: np.random.Generator) -> Ite
     )
     resampler = Resampler.over(range(n), draws=RESAMPLES)
     truths = _truths(offsets)
-    for name, (statistic, share) in _fixed_statistics(resampler, pair=k == 2).items():
-        found = [statistic(table) for table in tables[: draws // share]]
+    for trial in _trials(resampler, pair=k == 2):
+        found = [trial.statistic(table) for table in tables[: draws // trial.share]]
         limits = np.array([(s.low, s.high) for s in found if s.low is not None], float)
-        covered = (limits[:, 0] <= truths[name]) & (truths[name] <= limits[:, 1])
-        formula = next(s.interval for s in found if s.interval)
+        truth = truths[trial.name]
         yield Coverage(
-            name,
-            formula or "",
+            trial.name,
+            next(s.interval for s in found if s.interval) or "",
             setting,
-            float(covered.mean()),
+            float(((limits[:, 0] <= truth) & (truth <= limits[:, 1])).mean()),
             float(np.median(limits[:, 1] - limits[:, 0])),
             len(limits),
-            default=True,
+            trial.default,
         )
 
 
-def _fixed_statistics(
-    resampler: Resampler, pair: bool
-) -> dict[str, tuple[Callable[[Floats], Statistic], int]]:
-    """Function of a table, and the share of the tables (1 in so many) it is tried on."""
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A statistic to try on one of so many (`share`) tables."""
 
+    name: str
+    statistic: Callable[[Floats], Statistic]
+    share: int = 1
+    default: bool = True
+
+
+def _trials(resampler: Resampler, pair: bool) -> list[_Trial]:
     def counts(table: Floats) -> Floats:
         return bin_counts(table.clip(0, 1))
 
-    group: dict[str, tuple[Callable[[Floats], Statistic], int]] = {
-        "Fleiss' kappa": (lambda t: fleiss_kappa(counts(t)), 1),
-        "Gwet's AC1": (lambda t: gwet_ac1(counts(t)), 1),
-        "Gwet's AC2": (lambda t: gwet_ac2(counts(t)), 1),
-        "Krippendorff's alpha": (lambda t: krippendorff_alpha(t, resampler), 2),
-    }
+    group = [
+        _Trial("Fleiss' kappa", lambda t: fleiss_kappa(counts(t))),
+        _Trial("Gwet's AC1", lambda t: gwet_ac1(counts(t))),
+        _Trial("Gwet's AC2", lambda t: gwet_ac2(counts(t))),
+        _Trial("Krippendorff's alpha", lambda t: krippendorff_alpha(t, resampler), 2),
+    ]
     if not pair:
         return group
-    return group | {
-        "kappa": (lambda t: kappa4(*_clipped(t)), 1),
-        "kappa, linear": (lambda t: kappa4(*_clipped(t), "linear"), 1),
-        "kappa, quadratic": (lambda t: kappa4(*_clipped(t), "quadratic"), 1),
-        "ICC(A,1) of a pair": (lambda t: icc_a1_pair(*_columns(t)), 1),
-        "Lin's CCC": (lambda t: ccc(*_columns(t)), 1),
-        "bias": (lambda t: bland_altman(*_columns(t)).bias, 1),
-        "limit of agreement": (lambda t: bland_altman(*_columns(t)).loa_low, 1),
-        "PK": (lambda t: pk_statistic(*_columns(t), resampler), 2),
-        "MSE": (lambda t: mse_statistic(*_columns(t), resampler), 2),
-    }
+    weights: tuple[Weights | None, ...] = (None, "linear", "quadratic")
+    kappas = [
+        trial
+        for kind in weights
+        for name in [f"kappa, {kind}" if kind else "kappa"]
+        for trial in (
+            _Trial(name, lambda t, kind=kind: kappa4(*_clipped(t), kind)),  # type: ignore[misc]
+            _Trial(
+                name,
+                lambda t, kind=kind: kappa4(*_clipped(t), kind, resampler),  # type: ignore[misc]
+                4,
+                default=False,
+            ),
+        )
+    ]
+    return [
+        *group,
+        *kappas,
+        _Trial("ICC(A,1) of a pair", lambda t: icc_a1_pair(*_columns(t))),
+        _Trial("Lin's CCC", lambda t: ccc(*_columns(t))),
+        _Trial("bias", lambda t: bland_altman(*_columns(t)).bias),
+        _Trial("limit of agreement", lambda t: bland_altman(*_columns(t)).loa_low),
+        _Trial("PK", lambda t: pk_statistic(*_columns(t), resampler), 2),
+        _Trial("MSE", lambda t: mse_statistic(*_columns(t), resampler), 2),
+    ]
 
 
 def _columns(table: Floats) -> tuple[Floats, Floats]:
@@ -308,7 +327,7 @@ def simulate(draws: int = DRAWS, seed: int = 0) -> Iterator[Coverage]:
     Parameters
     ----------
     draws : int
-        Tables for each; half as many where each table has a bootstrap of its own.
+        Tables for each; a half or a quarter where each has a bootstrap of its own.
     seed : int
     """
     for place, setting in enumerate(GRID):
