@@ -109,10 +109,14 @@ class _Trail:
                 row = f"audit_event {min(key, expected)}"
                 self.finding = _Finding(expected, row, why)
                 return
-        left = sorted([*self._contents, *(self._erased - self._erasable)])
-        if left:
-            why = "content without an event" if self._contents else "content erased without a note"
-            self.finding = _Finding(left[0], f"audit_content {left[0]}", why)
+        for number in sorted(self._contents):
+            why = "is missing, though its content is there"
+            self.finding = _Finding(number, f"audit_event {number}", why)
+            return
+        for number in sorted(self._erased - self._erasable):
+            why = "was erased, and no erasure tells of it"
+            self.finding = _Finding(number, f"audit_content {number}", why)
+            return
 
     def _check(self, event: dict[str, Any] | None, expected: int) -> str | None:
         """What is wrong with the event that should be number `expected`; take it in."""

@@ -1,10 +1,13 @@
 """Records to test on: an SQLite file, or a PostgreSQL that runs for these tests only."""
 
+import atexit
 import itertools
+import shutil
+import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,14 +46,35 @@ def _administer(statement: str) -> None:
     admin.dispose()
 
 
+Fill = Callable[[Engine], None]
+
+
 @cache
-def _template() -> str:
-    """Name of a PostgreSQL database with all tables and no rows."""
-    _administer("CREATE DATABASE template_records")
-    engine = session.connect(_server().set(database="template_records"))
+def _postgresql_template(fill: Fill | None) -> str:
+    """Name of a PostgreSQL database with all tables, and what `fill` puts in them."""
+    name = f"template_{next(_numbers)}"
+    _administer(f"CREATE DATABASE {name}")
+    _make(_server().set(database=name), fill)
+    return name
+
+
+@cache
+def _sqlite_template(fill: Fill | None) -> Path:
+    """The same as an SQLite file."""
+    path = Path(tempfile.mkdtemp(prefix="cellularity-db-")) / "template.db"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    _make(session.database_url(str(path)), fill)
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA journal_mode = DELETE")  # one file, without a log
+    return path
+
+
+def _make(url: URL, fill: Fill | None) -> None:
+    engine = session.connect(url)
     session.upgrade(engine)
+    if fill is not None:
+        fill(engine)
     engine.dispose()
-    return "template_records"
 
 
 @contextmanager
@@ -66,15 +90,20 @@ def empty_database(backend: str, folder: Path) -> Iterator[URL]:
 
 
 @contextmanager
-def open_database(backend: str, folder: Path) -> Iterator[Engine]:
-    """Records of one test, empty and up to date."""
+def open_database(backend: str, folder: Path, fill: Fill | None = None) -> Iterator[Engine]:
+    """Records of one test, up to date; empty or with what `fill` puts in them.
+
+    Made once and copied for each test: the same chain, salts and moments.
+    """
     if backend == "sqlite":
-        engine = session.open_records(str(folder / "records.db"))
+        path = folder / "records.db"
+        shutil.copyfile(_sqlite_template(fill), path)
+        engine = session.connect(session.database_url(str(path)))
         yield engine
         engine.dispose()
         return
     name = f"test_{next(_numbers)}"
-    _administer(f"CREATE DATABASE {name} TEMPLATE {_template()}")
+    _administer(f"CREATE DATABASE {name} TEMPLATE {_postgresql_template(fill)}")
     engine = session.connect(_server().set(database=name))
     yield engine
     engine.dispose()

@@ -96,8 +96,8 @@ def test_sqlite_is_durable_and_checks_references(engine: Engine) -> None:
         "UPDATE reading SET seen_models = 0 WHERE id = 1",
         "DELETE FROM reading",
         "INSERT OR REPLACE INTO reading (id, patch_id, reader_id, cellularity, seen_models, "
-        "software, created_at, phase) SELECT id, patch_id, reader_id, 0.9, 0, software, created_at, phase "
-        "FROM reading",
+        "software, created_at, phase) "
+        "SELECT id, patch_id, reader_id, 0.9, 0, software, created_at, phase FROM reading",
     ],
 )
 def test_a_reading_cannot_be_altered_even_by_hand(engine: Engine, statement: str) -> None:
