@@ -42,8 +42,8 @@ with warnings.catch_warnings():
 
 N_TABLES = 200
 
-# Gwet, Handbook of Inter-Rater Reliability, 4th ed. 2014, table 2.10 ("raters4"):
-# 12 units, 4 raters, 5 categories
+# the example of 12 units, 4 raters and 5 categories of Gwet, Handbook of Inter-Rater
+# Reliability, 4th ed. 2014 ("raters4" of his package irrCAC)
 GWET = np.array(
     [
         [1, 1, np.nan, 1],

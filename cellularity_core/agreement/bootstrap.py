@@ -92,7 +92,7 @@ class Resampler:
 
         References
         ----------
-        Hesterberg, Am Stat 2015, 69:371, sections 4.2 and 4.3.
+        Hesterberg, Am Stat 2015, 69:371 (t with bootstrap error; expanded percentiles).
         """
         if self.n_patients < MIN_PATIENTS:
             return (

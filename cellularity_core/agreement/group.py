@@ -72,7 +72,7 @@ def fleiss_kappa(counts: npt.ArrayLike, resampler: Resampler | None = None) -> S
     References
     ----------
     Fleiss, Psychol Bull 1971, 76:378; variance for cases as a sample: Gwet,
-    Handbook of Inter-Rater Reliability, 4th ed. 2014, section 5.3 (Fleiss' own
+    Handbook of Inter-Rater Reliability, 4th ed. 2014, chapter 5 (Fleiss' own
     is of kappa 0, for a test).
     """
     table = np.asarray(counts, float)

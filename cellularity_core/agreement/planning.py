@@ -138,8 +138,8 @@ def consistency_cases(width: float, icc: float, readers: int) -> int:
 
     References
     ----------
-    Bonett, Stat Med 2002, 21:1331, equation 3 and, for two readers and an ICC of
-    0.7 or more, the addition of 5 times the ICC.
+    Bonett, Stat Med 2002, 21:1331, with 5 times the ICC added for two readers and
+    an ICC of 0.7 or more.
     """
     _check(icc, 0.0)
     z, k = float(special.ndtri(1 - TAIL)), readers

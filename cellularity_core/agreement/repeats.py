@@ -54,11 +54,11 @@ def repeatability(table: RatingTable, rater: str) -> Repeatability | None:
 
     References
     ----------
-    Bland & Altman, Stat Methods Med Res 1999, 8:135, section 3 (within-subject
+    Bland & Altman, Stat Methods Med Res 1999, 8:135 (within-subject
     standard deviation by one-way analysis of variance; repeatability
     coefficient); exact chi-square interval. ICC(1,1) and its F interval:
     Shrout & Fleiss 1979; with unequal numbers of reads by the mean number that
-    Searle, Casella & McCulloch (Variance Components, 1992, section 3.6) give,
+    Searle, Casella & McCulloch (Variance Components, 1992) give,
     then approximate.
     """
     reads = [scores for scores in table.reads_of(rater).values() if len(scores) > 1]
