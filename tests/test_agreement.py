@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example as also
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, mean_squared_error
@@ -194,7 +195,7 @@ scores = st.lists(
 
 
 @given(pairs=scores)
-@example(pairs=[(0.0, 0.1), (0.1, 0.0), (0.1, 0.2), (0.2, 0.1)])
+@also(pairs=[(0.0, 0.1), (0.1, 0.0), (0.1, 0.2), (0.2, 0.1)])
 @settings(max_examples=150, deadline=None)
 def test_pk_is_its_definition_and_somers_d(pairs) -> None:
     truth, prediction = [p[0] for p in pairs], [p[1] for p in pairs]

@@ -262,13 +262,13 @@ def test_movement_by_hand() -> None:
 
 
 def test_right_reads_turned_wrong_are_counted() -> None:
-    reference = [0.1, 0.1, 0.1, 0.9, 0.9]
-    before = [0.2, 0.2, 0.2, 0.3, 0.3]
-    model = [0.6, 0.6, 0.2, 0.9, 0.9]
-    after = [0.4, 0.2, 0.6, 0.8, 0.4]
+    reference = [0.1, 0.1, 0.1, 0.1, 0.9, 0.9, 0.9]
+    before = [0.2, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3]
+    model = [0.6, 0.6, 0.6, 0.2, 0.9, 0.9, 0.9]
+    after = [0.4, 0.2, 0.2, 0.6, 0.8, 0.4, 0.9]
     found = automation_bias(before, after, model, reference=reference).shown
-    assert found.misled.value == pytest.approx(1 / 2)
-    assert found.corrected.value == pytest.approx(1 / 2)
+    assert found.misled.value == pytest.approx(1 / 3)
+    assert found.corrected.value == pytest.approx(2 / 3)
 
 
 def arm(rng: np.random.Generator, n: int, pull: float, prefix: str) -> dict:
@@ -328,7 +328,13 @@ def test_lists_of_different_length_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("n", "k", "icc", "share"),
-    [(20, 2, 0.8, 0.25), (40, 5, 0.6, 0.5), (30, 10, 0.85, 0.1), (100, 6, 0.8, 0.6)],
+    [
+        (20, 2, 0.8, 0.25),
+        (40, 5, 0.6, 0.5),
+        (30, 10, 0.85, 0.1),
+        (100, 6, 0.8, 0.6),
+        (20, 5, 0.5, 0.02),
+    ],
 )
 def test_expected_width_is_that_of_simulated_studies(
     n: int, k: int, icc: float, share: float
