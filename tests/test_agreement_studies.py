@@ -333,7 +333,7 @@ def test_lists_of_different_length_are_refused() -> None:
         (40, 5, 0.6, 0.5),
         (30, 10, 0.85, 0.1),
         (100, 6, 0.8, 0.6),
-        (20, 5, 0.5, 0.02),
+        (60, 3, 0.8, 0.02),
     ],
 )
 def test_expected_width_is_that_of_simulated_studies(
