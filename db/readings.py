@@ -193,22 +193,19 @@ def commit_reading(
 def _check_is_next(
     session: Session, task: Assignment, phase: Phase, person: Reader, now: datetime | None
 ) -> None:
-    member = task.membership
-    study, _ = steps.part_of(session, member.study_id, person.name)
-    taken = steps.steps(session, member.study_id, member=member).get(person.name, [])
-    given = next(step.given for step in taken if step.id == task.id)
-    if phase in given:
+    study, member = steps.part_of(session, task.membership.study_id, person.name)
+    step = steps.following(session, study, member, now or utcnow())
+    if isinstance(step, steps.Step) and (step.assignment_id, step.phase) == (task.id, phase):
+        return
+    query = select(Reading.id).where(Reading.assignment_id == task.id, Reading.phase == phase)
+    if session.scalars(query).one_or_none() is not None:
         raise RecordError(
             f"The {phase} score of this read is committed already and stays. "
             "Amend it with a reason if it was wrong."
         )
-    following = steps.following(study, taken, now or utcnow())
-    if not (
-        isinstance(following, steps.Step) and following.id == task.id and phase == following.missing
-    ):
-        raise RecordError(
-            "This is not the read that comes next. Reload the page to go on where you left off."
-        )
+    raise RecordError(
+        "This is not the read that comes next. Reload the page to go on where you left off."
+    )
 
 
 def amend(

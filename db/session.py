@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from db.errors import RecordError
 from db.storage import network_share
+from db.turns import turns_at
 
 VARIABLE: Final = "CELLULARITY_DB"
 """Environment variable with the database's URL, or the path of an SQLite file."""
@@ -84,6 +85,25 @@ def _prepare(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
 
 
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    """See that a commit is on the server's disk before it is acknowledged."""
+    cursor = connection.cursor()
+    # Only where it is off: a server may ask for more than "on", such as its replicas.
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.execute("SELECT current_setting('fsync')")
+    [fsync] = cursor.fetchone()
+    cursor.close()
+    connection.commit()
+    if fsync == "off":
+        raise RecordError(
+            "The PostgreSQL server does not write to disk what it acknowledges (fsync = off), so a "
+            "power cut would lose scores. Set fsync = on in its postgresql.conf."
+        )
+
+
 def _is_read_only(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get(_READ_ONLY))
 
@@ -131,6 +151,7 @@ def connect(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
     else:
+        event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "begin", _take_turn)
     return engine
 
@@ -191,6 +212,12 @@ def open_records(given: str | None = None) -> Engine:
     return engine
 
 
+def _turn(engine: Engine) -> AbstractContextManager[None]:
+    if engine.dialect.name == "sqlite":
+        return turns_at(place(engine.url)).mine(BUSY_MS / 1000)
+    return nullcontext()  # PostgreSQL serves whoever waits for its lock in their order
+
+
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Session]:
     """A session that commits at the end, or rolls back on an error; one writer at a time.
@@ -201,8 +228,13 @@ def transaction(engine: Engine) -> Iterator[Session]:
         If the database refuses or cannot be reached.
     """
     try:
-        with Session(engine) as session, session.begin():
+        with _turn(engine), Session(engine) as session, session.begin():
             yield session
+    except TimeoutError as error:
+        raise RecordError(
+            f"The records at {place(engine.url)} are busy with others' writing. Nothing was kept; "
+            "try again."
+        ) from error
     except SQLAlchemyError as error:
         raise RecordError(
             f"The records at {place(engine.url)} did not take this ({_detail(error)}). "

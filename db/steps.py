@@ -1,14 +1,15 @@
 """Where a reader stands in a study: what comes next, and how far everybody is."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from db import patches, readers, studies
+from db import readers, studies
 from db.errors import RecordError
 from db.schema import Assignment, Case, Image, Membership, Patch, Reader, Reading, Study, utcnow
 
@@ -111,106 +112,34 @@ class ProgressRecord:
     qualified: bool | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Step:
-    """An assignment and what was committed for it: phase -> (score, moment)."""
+    """A read and the phase of it that comes next."""
 
-    id: int
+    assignment_id: int
+    membership_id: int
+    case_id: int
+    patch_id: int
     position: int
     occasion: int
-    arm: str
-    case_id: int
     is_training: bool
-    reference: float | None
-    has_image: bool
-    design: str
-    sha256: str
-    width: int
-    height: int
-    mpp: float
-    given: dict[str, tuple[float | None, datetime]] = field(default_factory=dict)
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """What is asked of this read, in order."""
-        if self.is_training or self.design == "before":
-            return ("before",)
-        return ("before", _SECOND[self.arm])
-
-    @property
-    def missing(self) -> Phase | None:
-        """First phase that is not committed."""
-        return next((phase for phase in self.phases if phase not in self.given), None)
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether it is done or can be done: not where the image was erased."""
-        return self.has_image or self.missing is None
+    phase: Phase
 
 
-def steps(
-    session: Session, study_id: int, *, member: Membership | None = None
-) -> dict[str, list[Step]]:
-    """Steps by name of the reader, in their order; with `member` only of that one."""
-    query = (
-        select(
-            Reader.name,
-            Assignment,
-            Case.is_training,
-            Case.reference,
-            Image.patch_id,
-            Study.arm,
-            Patch,
-            Reading.phase,
-            Reading.cellularity,
-            Reading.created_at,
-        )
-        .join(Membership, Membership.id == Assignment.membership_id)
-        .join(Reader, Reader.id == Membership.reader_id)
-        .join(Case, Case.id == Assignment.case_id)
-        .join(Study, Study.id == Case.study_id)
-        .join(Patch, Patch.id == Case.patch_id)
-        .outerjoin(Image, Image.patch_id == Case.patch_id)
-        .outerjoin(Reading, Reading.assignment_id == Assignment.id)
-        .where(Membership.study_id == study_id)
-        .order_by(Membership.rank, Assignment.position)
-    )
-    if member is not None:
-        query = query.where(Membership.id == member.id)
-    found: dict[str, dict[int, Step]] = {}
-    for (
-        name,
-        task,
-        is_training,
-        reference,
-        image,
-        design,
-        patch,
-        phase,
-        score,
-        at,
-    ) in session.execute(query):
-        step = found.setdefault(name, {}).setdefault(
-            task.id,
-            Step(
-                id=task.id,
-                position=task.position,
-                occasion=task.occasion,
-                arm=task.arm,
-                case_id=task.case_id,
-                is_training=is_training,
-                reference=reference,
-                has_image=image is not None,
-                design=design,
-                sha256=patch.sha256,
-                width=patch.width,
-                height=patch.height,
-                mpp=patch.mpp,
-            ),
-        )
-        if phase is not None:
-            step.given[phase] = (score, at)
-    return {name: list(by_id.values()) for name, by_id in found.items()}
+def _given() -> ColumnElement[int]:
+    """How many phases of an assignment are committed; they are so in their order."""
+    query = select(func.count(Reading.id)).where(Reading.assignment_id == Assignment.id)
+    return query.scalar_subquery()
+
+
+def _phases() -> ColumnElement[int]:
+    """How many phases an assignment has: one in the training and in the design "before"."""
+    return case((or_(Case.is_training, Study.arm == "before"), 1), else_=2)
+
+
+def _has_image() -> ColumnElement[bool]:
+    """Whether an assignment can be read: its image was not erased."""
+    return exists().where(Image.patch_id == Case.patch_id)
 
 
 def next_assignment(
@@ -229,29 +158,32 @@ def next_assignment(
         If the study is not open or the reader does not take part.
     """
     study, member = part_of(session, study_id, reader)
-    asked = steps(session, study_id, member=member).get(member.reader.name, [])
-    step = following(study, asked, now or utcnow())
+    step = following(session, study, member, now or utcnow())
     if not isinstance(step, Step):
         return step
-    phase, png = step.missing, patches.image(session, sha256=step.sha256)
-    assert phase is not None
-    assert png is not None
-    asked = [other for other in asked if other.is_asked]
-    before = step.given.get("before")
+    patch = session.get_one(Patch, step.patch_id)
+    png = session.scalars(select(Image.png).where(Image.patch_id == step.patch_id)).one()
+    before = session.scalars(
+        select(Reading.cellularity).where(
+            Reading.assignment_id == step.assignment_id, Reading.phase == "before"
+        )
+    ).one_or_none()
+    [counted] = _counts(session, study_id, member.id)
+    skipped = _skipped_before(session, member.id, step.position)
     return AssignmentRecord(
-        id=step.id,
+        id=step.assignment_id,
         study_id=study_id,
-        phase=phase,
+        phase=step.phase,
         is_training=step.is_training,
-        position=asked.index(step),
-        total=len(asked),
-        done=sum(other.missing is None for other in asked),
-        sha256=step.sha256,
+        position=step.position - skipped,
+        total=counted.total,
+        done=counted.done,
+        sha256=patch.sha256,
         png=png,
-        width=step.width,
-        height=step.height,
-        mpp=step.mpp,
-        before=None if before is None else before[0],
+        width=patch.width,
+        height=patch.height,
+        mpp=patch.mpp,
+        before=before,
     )
 
 
@@ -278,55 +210,163 @@ def part_of(session: Session, study_id: int, reader: str) -> tuple[Study, Member
 
 
 def following(
-    study: Study, taken: Iterable[Step], now: datetime
+    session: Session, study: Study, member: Membership, now: datetime
 ) -> Step | Waiting | NotQualified | None:
-    """What comes next after what the steps hold."""
-    asked = [step for step in taken if step.is_asked]
-    step = next((step for step in asked if step.missing is not None), None)
-    if step is None:
+    """What comes next for a member of an open study."""
+    given = _given()
+    query = (
+        select(Assignment, Case.is_training, Case.patch_id, given)
+        .join(Case, Case.id == Assignment.case_id)
+        .join(Study, Study.id == Case.study_id)
+        .where(Assignment.membership_id == member.id, given < _phases(), _has_image())
+        .order_by(Assignment.position)
+        .limit(1)
+    )
+    found = session.execute(query).one_or_none()
+    if found is None:
         return None
-    error, line = training_error(asked), study.proficiency
-    if not step.is_training and line is not None and error is not None and error > line:
-        return NotQualified(error, line)
-    if step.occasion == 1 and step.missing == "before":
-        first = next(s for s in asked if s.case_id == step.case_id and s.occasion == 0)
-        read_at = max(at for _, at in first.given.values())
-        until = read_at + timedelta(days=study.washout_days)
+    task, is_training, patch_id, n_given = found
+    line = study.proficiency
+    if line is not None and not is_training:
+        error = _training_errors(session, study.id, member.id).get(member.id)
+        if error is not None and error > line:
+            return NotQualified(error, line)
+    if task.occasion == 1 and n_given == 0:
+        until = _first_read(session, task) + timedelta(days=study.washout_days)
         if now < until:
             return Waiting(until)
-    return step
+    phase: Phase = "before" if n_given == 0 else _SECOND[task.arm]
+    return Step(
+        assignment_id=task.id,
+        membership_id=member.id,
+        case_id=task.case_id,
+        patch_id=patch_id,
+        position=task.position,
+        occasion=task.occasion,
+        is_training=is_training,
+        phase=phase,
+    )
 
 
-def training_error(taken: Iterable[Step]) -> float | None:
-    """Mean absolute error on the training cases done, in [0, 1]; None without one.
+def _first_read(session: Session, task: Assignment) -> datetime:
+    """When the first read of a repeated case was finished; repeats come behind all firsts."""
+    query = (
+        select(Reading.created_at)
+        .join(Assignment, Assignment.id == Reading.assignment_id)
+        .where(
+            Assignment.membership_id == task.membership_id,
+            Assignment.case_id == task.case_id,
+            Assignment.occasion == 0,
+        )
+    )
+    return max(session.scalars(query))
+
+
+def _skipped_before(session: Session, membership_id: int, position: int) -> int:
+    """How many reads before that position cannot be done any more."""
+    query = (
+        select(func.count(Assignment.id))
+        .join(Case, Case.id == Assignment.case_id)
+        .join(Study, Study.id == Case.study_id)
+        .where(
+            Assignment.membership_id == membership_id,
+            Assignment.position < position,
+            _given() < _phases(),
+            ~_has_image(),
+        )
+    )
+    return session.execute(query).scalar_one()
+
+
+def _training_errors(
+    session: Session, study_id: int, membership_id: int | None = None
+) -> dict[int, float]:
+    """Mean absolute error on the training cases done, by membership; absent without one.
 
     A case that was not scored counts with the largest error it could have had.
     """
-    errors = []
-    for step in taken:
-        if step.is_training and step.reference is not None and "before" in step.given:
-            score, _ = step.given["before"]
-            worst = max(step.reference, 1 - step.reference)
-            errors.append(worst if score is None else abs(score - step.reference))
+    query = (
+        select(Assignment.membership_id, Case.reference, Reading.cellularity)
+        .join(Case, Case.id == Assignment.case_id)
+        .join(Reading, Reading.assignment_id == Assignment.id)
+        .where(Case.study_id == study_id, Case.is_training)
+    )
+    if membership_id is not None:
+        query = query.where(Assignment.membership_id == membership_id)
+    errors: dict[int, list[float]] = defaultdict(list)
+    for member, reference, score in session.execute(query):
+        assert reference is not None
+        worst = max(reference, 1 - reference)
+        errors[member].append(worst if score is None else abs(score - reference))
     # rounded, so that 0.4 - 0.3 is within a line of 0.1
-    return round(sum(errors) / len(errors), 12) if errors else None
+    return {member: round(sum(some) / len(some), 12) for member, some in errors.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    membership_id: int
+    reader: str
+    done: int
+    total: int
+    training_done: int
+    training_total: int
+
+
+def _counts(session: Session, study_id: int, membership_id: int | None = None) -> list[_Count]:
+    """How many reads are done and asked, by member in the order of joining."""
+    tasks = (
+        select(
+            Assignment.membership_id,
+            Case.is_training,
+            (_given() >= _phases()).label("is_done"),
+            _has_image().label("has_image"),
+        )
+        .join(Case, Case.id == Assignment.case_id)
+        .join(Study, Study.id == Case.study_id)
+        .where(Case.study_id == study_id)
+    )
+    if membership_id is not None:
+        tasks = tasks.where(Assignment.membership_id == membership_id)
+    task = tasks.subquery()
+
+    def count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+    is_asked = or_(task.c.is_done, task.c.has_image)
+    query = (
+        select(
+            Membership.id,
+            Reader.name,
+            count(task.c.is_done),
+            count(is_asked),
+            count(and_(task.c.is_done, task.c.is_training)),
+            count(and_(is_asked, task.c.is_training)),
+        )
+        .join(Reader, Reader.id == Membership.reader_id)
+        .outerjoin(task, task.c.membership_id == Membership.id)
+        .where(Membership.study_id == study_id)
+        .group_by(Membership.id, Membership.rank, Reader.name)
+        .order_by(Membership.rank)
+    )
+    if membership_id is not None:
+        query = query.where(Membership.id == membership_id)
+    return [_Count(*row) for row in session.execute(query)]
 
 
 def progress(session: Session, study_id: int) -> list[ProgressRecord]:
     """How far each reader of a study is, in the order of joining."""
     line = studies.row(session, study_id).proficiency
+    errors = _training_errors(session, study_id)
     found = []
-    for reader, taken in steps(session, study_id).items():
-        asked = [step for step in taken if step.is_asked]
-        training = [step for step in asked if step.is_training]
-        error = training_error(training)
-        is_trained = all(step.missing is None for step in training)
+    for count in _counts(session, study_id):
+        error = errors.get(count.membership_id)
+        is_trained = count.training_done == count.training_total
         found.append(
             ProgressRecord(
-                reader=reader,
-                done=sum(step.missing is None for step in asked),
-                total=len(asked),
-                training_done=sum(step.missing is None for step in training),
+                reader=count.reader,
+                done=count.done,
+                total=count.total,
+                training_done=count.training_done,
                 training_error=error,
                 qualified=(
                     error <= line if is_trained and line is not None and error is not None else None
