@@ -4,10 +4,8 @@ Every function that writes ends with `record`, in the same transaction. Writers
 take turns (`db.session`), so the chain has one end.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Boolean, Float, Integer, Table, insert, inspect, select
@@ -21,30 +19,6 @@ SALTED: Final = frozenset({"patch", "image", "case"})
 
 ERASURE: Final = "erasure"
 """Entity of the event that lists the events whose content was erased."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One entry of the trail; `old` and `new` are None where erased or not there.
-
-    Attributes
-    ----------
-    sequence : int
-        From 1, without gaps.
-    at : datetime
-        By the server's clock, in UTC.
-    """
-
-    sequence: int
-    at: datetime
-    actor: str
-    action: str
-    entity: str
-    entity_id: int
-    old: Any
-    new: Any
-    is_erased: bool
-    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,51 +141,3 @@ def head(session: Session) -> Head:
     query = select(AuditEvent.sequence, AuditEvent.hash).order_by(AuditEvent.sequence.desc())
     last = session.execute(query.limit(1)).one_or_none()
     return Head(0, chain.GENESIS) if last is None else Head(last.sequence, last.hash)
-
-
-def events(
-    session: Session,
-    *,
-    limit: int,
-    before: int | None = None,
-    entity: str | None = None,
-) -> list[Event]:
-    """The latest events, newest first.
-
-    Parameters
-    ----------
-    limit : int
-        At most so many.
-    before : int, optional
-        Only events with a smaller number: to leaf through them.
-    entity : str, optional
-        Only events of this table, e.g. "reading".
-    """
-    query = (
-        select(AuditEvent, AuditContent.content)
-        .outerjoin(AuditContent, AuditContent.sequence == AuditEvent.sequence)
-        .order_by(AuditEvent.sequence.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        query = query.where(AuditEvent.sequence < before)
-    if entity is not None:
-        query = query.where(AuditEvent.entity == entity)
-    found = []
-    for event, content in session.execute(query):
-        told = {} if content is None else json.loads(content)
-        found.append(
-            Event(
-                sequence=event.sequence,
-                at=event.at,
-                actor=event.actor,
-                action=event.action,
-                entity=event.entity,
-                entity_id=event.entity_id,
-                old=told.get("old"),
-                new=told.get("new"),
-                is_erased=content is None,
-                hash=event.hash,
-            )
-        )
-    return found

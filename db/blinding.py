@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import audit, readers, studies
+from db import audit, readers
 from db.errors import RecordError
 from db.schema import Assignment, AuditEvent, Case, Membership, Patch, Reader, Reading, Study
 from db.scores import ModelScoreRecord, of_patch
@@ -98,22 +98,3 @@ def locked_patches(session: Session, *, reader: str) -> list[tuple[str, str | No
         .order_by(Patch.sha256)
     )
     return [(sha256, phash) for sha256, phash in session.execute(query)]
-
-
-def check_may_see_peers(session: Session, *, study_id: int, asking: str | None) -> None:
-    """Refuse a reader who takes part in a study that is not closed.
-
-    Raises
-    ------
-    RecordError
-        If `asking` is such a reader, or the study does not exist.
-    """
-    study = studies.row(session, study_id)
-    if asking is None or study.state == "closed":
-        return
-    person = readers.by_name(session, asking)
-    if person is not None and studies.membership(session, study_id, person) is not None:
-        raise RecordError(
-            f"{person.name} takes part in “{study.name}”, so scores of others are shown only "
-            "once it is closed."
-        )

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Final, Literal, cast
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
-from db import blinding, readers
+from db import blinding, members, readers
 from db.schema import Amendment, Assignment, Case, Membership, Patch, Reader, Reading
 from db.steps import Phase
 
 _CHUNK: Final = 500
+_WITH_NAMES: Final = (joinedload(Reading.patch), joinedload(Reading.reader))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,12 @@ def readings(
     sha256s : collection of str
         Of the patches.
     reader : str, optional
-        Only this reader's.
+        Only this reader's. To be given wherever a reader may look.
     """
     found: dict[str, list[ReadingRecord]] = {}
     wanted = sorted(set(sha256s))
     query = select(Reading).join(Reading.patch).join(Reading.reader).order_by(Reading.id)
-    query = query.where(Reading.phase == "free")
+    query = query.where(Reading.phase == "free").options(*_WITH_NAMES)
     if reader is not None:
         query = query.where(Reader.key == readers.clean_name(reader).casefold())
     for start in range(0, len(wanted), _CHUNK):
@@ -154,6 +155,7 @@ def free_readings(
         Only from this moment on.
     """
     query = select(Reading).where(Reading.phase == "free").order_by(Reading.id)
+    query = query.options(*_WITH_NAMES)
     if since is not None:
         query = query.where(Reading.created_at >= since)
     found = [plain(reading) for reading in session.scalars(query)]
@@ -187,7 +189,7 @@ def study_readings(
     RecordError
         If `asking` takes part in the study and it is not closed.
     """
-    blinding.check_may_see_peers(session, study_id=study_id, asking=asking)
+    members.check_may_see_others(session, study_id=study_id, asking=asking)
     amended = set(session.scalars(select(Amendment.reading_id)))
     query = (
         select(Reading, Assignment, Case, Reader.name, Patch.sha256)
@@ -233,6 +235,7 @@ def own_readings(session: Session, *, study_id: int, reader: str) -> list[Readin
         .join(Membership, Membership.id == Assignment.membership_id)
         .where(Membership.study_id == study_id, Reading.reader_id == person.id)
         .order_by(Reading.id)
+        .options(*_WITH_NAMES)
     )
     return [plain(reading) for reading in session.scalars(query)]
 

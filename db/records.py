@@ -3,7 +3,7 @@
 Readings are append-only: a correction is an amendment beside its reading.
 """
 
-from db.audit import Event, Head, events, head
+from db.audit import Head, head
 from db.blinding import Revealed, locked_patches, reveal
 from db.erasure import ErasureRecord, erase_patient, scrub
 from db.heads import noted_heads, record_head
@@ -66,6 +66,7 @@ from db.studies import (
     studies,
     study,
 )
+from db.trail import Event, events
 from db.verify import Verdict, verify
 
 __all__ = [

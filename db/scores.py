@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import audit, patches
+from db import audit, members, patches
 from db.errors import RecordError
 from db.schema import Case, Consensus, ModelScore, Patch, Study
 
@@ -122,11 +122,23 @@ def _unit(method: str, value: float | None) -> float | None:
     return float(value)
 
 
-def model_scores(session: Session, study_id: int) -> list[CaseModelScore]:
+def model_scores(
+    session: Session, study_id: int, *, asking: str | None = None
+) -> list[CaseModelScore]:
     """Scores of a study's model set for its cases; the first kept of each method.
 
-    For coordinators, reports and statistics; a reader sees `db.blinding.reveal`.
+    Parameters
+    ----------
+    asking : str, optional
+        Reader who will see them. To be given wherever a reader may look; without it
+        they are for the software itself. A reader at work sees `db.blinding.reveal`.
+
+    Raises
+    ------
+    RecordError
+        If `asking` takes part in the study and it is not closed.
     """
+    members.check_may_see_others(session, study_id=study_id, asking=asking)
     query = (
         select(Case, ModelScore)
         .join(Study, Study.id == Case.study_id)

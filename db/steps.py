@@ -9,7 +9,7 @@ from typing import Final, Literal
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from db import readers, studies
+from db import members, readers
 from db.errors import RecordError
 from db.schema import Assignment, Case, Image, Membership, Patch, Reader, Reading, Study, utcnow
 
@@ -195,9 +195,9 @@ def part_of(session: Session, study_id: int, reader: str) -> tuple[Study, Member
     RecordError
         If the study is not open or the reader does not take part.
     """
-    study = studies.row(session, study_id)
+    study = members.study_row(session, study_id)
     person = readers.required(session, reader)
-    member = studies.membership(session, study_id, person)
+    member = members.membership(session, study_id, person)
     if member is None:
         raise RecordError(
             f"{person.name} takes no part in “{study.name}”. Ask its coordinator to be added."
@@ -355,7 +355,7 @@ def _counts(session: Session, study_id: int, membership_id: int | None = None) -
 
 def progress(session: Session, study_id: int) -> list[ProgressRecord]:
     """How far each reader of a study is, in the order of joining."""
-    line = studies.row(session, study_id).proficiency
+    line = members.study_row(session, study_id).proficiency
     errors = _training_errors(session, study_id)
     found = []
     for count in _counts(session, study_id):

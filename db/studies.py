@@ -9,7 +9,7 @@ from typing import Final, Literal, cast
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db import audit, order, patches, readers
+from db import audit, members, order, patches, readers
 from db.errors import RecordError
 from db.schema import Assignment, Case, Membership, Reader, Study
 
@@ -243,15 +243,13 @@ def add_reader_to_study(session: Session, *, study_id: int, reader: str, actor: 
     RecordError
         If the study is closed or the reader takes part already.
     """
-    study = row(session, study_id)
+    study = members.study_row(session, study_id)
     if study.state == "closed":
         raise RecordError(f"The study “{study.name}” is closed, so nobody can join it any more.")
     member = readers.enrolled(session, reader, actor=actor)
-    if membership(session, study_id, member) is not None:
+    if members.membership(session, study_id, member) is not None:
         raise RecordError(f"{member.name} takes part in “{study.name}” already.")
-    rank = session.execute(
-        select(func.count()).select_from(Membership).where(Membership.study_id == study_id)
-    ).scalar_one()
+    rank = members.count(session, study_id)
     joined = Membership(study=study, reader=member, rank=rank)
     session.add(joined)
     cases = {
@@ -298,15 +296,15 @@ def add_reader_to_study(session: Session, *, study_id: int, reader: str, actor: 
 
 def open_study(session: Session, *, study_id: int, actor: str) -> StudyRecord:
     """Let the readers of a draft begin."""
-    study = row(session, study_id)
-    if membership_count(session, study_id) == 0:
+    study = members.study_row(session, study_id)
+    if members.count(session, study_id) == 0:
         raise RecordError(f"The study “{study.name}” has no reader. Add one before opening it.")
     return _move(session, study, ("draft",), "open", actor)
 
 
 def close_study(session: Session, *, study_id: int, actor: str) -> StudyRecord:
     """End the reading: no score is taken any more, and results may be shown."""
-    return _move(session, row(session, study_id), ("draft", "open"), "closed", actor)
+    return _move(session, members.study_row(session, study_id), ("draft", "open"), "closed", actor)
 
 
 def _move(
@@ -340,7 +338,7 @@ def study(session: Session, study_id: int) -> StudyRecord:
     RecordError
         If there is none.
     """
-    return _plain(session, row(session, study_id))
+    return _plain(session, members.study_row(session, study_id))
 
 
 def cases(session: Session, study_id: int) -> list[CaseRecord]:
@@ -361,28 +359,6 @@ def cases(session: Session, study_id: int) -> list[CaseRecord]:
         )
         for case in session.scalars(query)
     ]
-
-
-def row(session: Session, study_id: int) -> Study:
-    """Row of the study of that number; RecordError if there is none."""
-    found = session.get(Study, study_id)
-    if found is None:
-        raise RecordError(f"There is no study {study_id}. Choose one from the list of studies.")
-    return found
-
-
-def membership(session: Session, study_id: int, reader: Reader) -> Membership | None:
-    """Row of a reader's part in a study, or None."""
-    query = select(Membership).where(
-        Membership.study_id == study_id, Membership.reader_id == reader.id
-    )
-    return session.scalars(query).one_or_none()
-
-
-def membership_count(session: Session, study_id: int) -> int:
-    """How many readers take part."""
-    query = select(func.count()).select_from(Membership).where(Membership.study_id == study_id)
-    return session.execute(query).scalar_one()
 
 
 def _plain(session: Session, study: Study) -> StudyRecord:

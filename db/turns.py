@@ -19,6 +19,11 @@ class Turns:
         self._waiting: deque[threading.Lock] = deque()
         self._holder: int | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
+
     @contextmanager
     def mine(self, seconds: float) -> Iterator[None]:
         """Wait for the turn, at most so long, and hold it.

@@ -463,7 +463,13 @@ def test_nothing_of_models_or_peers_before_the_own_score(engine: Engine) -> None
                 records.reveal(db, assignment_id=task.id, reader=reader)
         with pytest.raises(RecordError, match="only once it is closed"):
             records.study_readings(db, made.id, asking="ana")
+        with pytest.raises(RecordError, match="only once it is closed"):
+            records.model_scores(db, made.id, asking="ANA")
         assert records.study_readings(db, made.id, asking="A coordinator")
+        assert records.model_scores(db, made.id, asking="A coordinator")
+        told = str(records.events(db, limit=999, asking="ana"))
+        assert "0.77" not in told and "gbt" not in told and "C-0001" not in told
+        assert "0.77" in str(records.events(db, limit=999, asking="A coordinator"))
         assert len(records.own_readings(db, study_id=made.id, reader="Ana")) == 0
         commit(db, task, "Ana", 0.1)
         shown = records.reveal(db, assignment_id=task.id, reader="Ana")
@@ -471,6 +477,7 @@ def test_nothing_of_models_or_peers_before_the_own_score(engine: Engine) -> None
         assert "0.77" not in str(shown)
         records.close_study(db, study_id=made.id, actor="C")
         assert len(records.study_readings(db, made.id, asking="ana")) == 9
+        assert "0.77" in str(records.events(db, limit=999, asking="ana"))
 
 
 def test_a_study_before_ai_only_reveals_nothing_at_all(engine: Engine) -> None:
