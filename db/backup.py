@@ -269,7 +269,8 @@ def _close(path: Path) -> None:
             raw.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
         raise RecordError(
-            f"The records at {path} are in use ({error}). Stop the app, then restore."
+            f"{path} cannot be moved aside ({error}). Stop the app if it runs; if that does not "
+            "help, move the file by hand."
         ) from error
 
 

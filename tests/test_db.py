@@ -87,6 +87,7 @@ def test_sqlite_is_durable_and_checks_references(engine: Engine) -> None:
         assert pragma("journal_mode") == "wal"
         assert pragma("synchronous") == 2
         assert pragma("foreign_keys") == 1
+        assert pragma("secure_delete") == 1
 
 
 @pytest.mark.parametrize(
