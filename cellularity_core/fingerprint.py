@@ -50,9 +50,8 @@ def is_same_tissue(one: str, other: str) -> bool:
 
 
 def _reduced(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small: npt.NDArray[np.float32] = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    return small
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def _hash(small: npt.NDArray[np.float32]) -> str:
