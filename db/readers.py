@@ -18,12 +18,24 @@ ROLES: Final[tuple[Role, ...]] = ("admin", "coordinator", "reader")
 
 @dataclass(frozen=True, slots=True)
 class ReaderRecord:
-    """A person who scores, whether they score before they see the models, and their role."""
+    """A person who scores.
+
+    Attributes
+    ----------
+    id : int
+    name : str
+    score_first : bool
+        Whether they score before they see the models.
+    role : {"admin", "coordinator", "reader"}
+    has_account : bool
+        Whether they sign in; if not, the name is one that somebody typed.
+    """
 
     id: int
     name: str
     score_first: bool
     role: Role
+    has_account: bool
 
 
 def clean_name(name: str) -> str:
@@ -197,4 +209,10 @@ def _check_role(role: str) -> None:
 
 def plain(reader: Reader) -> ReaderRecord:
     """A reader's record of its row."""
-    return ReaderRecord(reader.id, reader.name, reader.score_first, cast(Role, reader.role))
+    return ReaderRecord(
+        id=reader.id,
+        name=reader.name,
+        score_first=reader.score_first,
+        role=cast(Role, reader.role),
+        has_account=reader.subject is not None,
+    )

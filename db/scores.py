@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import audit, members, patches
@@ -23,6 +23,15 @@ class ModelScoreRecord:
     high: float | None
     model_set: str
     model_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBy:
+    """A model set whose scores are kept, and for how many patches."""
+
+    model_set: str
+    model_sha256: str
+    n_patches: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +214,30 @@ def model_scores_of(
         for sha256, score in session.execute(query):
             found.setdefault(sha256, {}).setdefault(score.method, _plain(score))
     return found
+
+
+def model_sets_of(session: Session, *, sha256s: list[str]) -> list[ScoredBy]:
+    """Model sets with scores of any of these patches, the one used last first."""
+    last: dict[tuple[str, str], int] = {}
+    patches_of: dict[tuple[str, str], set[int]] = {}
+    for start in range(0, len(sha256s), 500):
+        query = (
+            select(
+                ModelScore.model_set,
+                ModelScore.model_sha256,
+                ModelScore.patch_id,
+                func.max(ModelScore.id),
+            )
+            .join(Patch, Patch.id == ModelScore.patch_id)
+            .where(Patch.sha256.in_(sha256s[start : start + 500]))
+            .group_by(ModelScore.model_set, ModelScore.model_sha256, ModelScore.patch_id)
+        )
+        for name, sha256, patch_id, latest in session.execute(query):
+            key = (name, sha256)
+            last[key] = max(latest, last.get(key, 0))
+            patches_of.setdefault(key, set()).add(patch_id)
+    order = sorted(last, key=last.__getitem__, reverse=True)
+    return [ScoredBy(*key, len(patches_of[key])) for key in order]
 
 
 def _plain(score: ModelScore) -> ModelScoreRecord:

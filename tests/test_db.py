@@ -194,13 +194,13 @@ def test_a_reader_keeps_score_first_whatever_the_spelling(engine: Engine) -> Non
         records.keep_score_first(db, name="  Kim   Weber ", score_first=True)
     with session.transaction(engine) as db:
         assert records.find_reader(db, name="KIM WEBER") == records.ReaderRecord(
-            1, "Kim Weber", True, "reader"
+            1, "Kim Weber", True, "reader", False
         )
         records.keep_score_first(db, name="kim weber", score_first=False)
         add(db, reader="kim weber")
     with session.transaction(engine) as db:
         assert records.find_reader(db, name="Kim Weber") == records.ReaderRecord(
-            1, "Kim Weber", False, "reader"
+            1, "Kim Weber", False, "reader", False
         )
         assert db.execute(text("SELECT count(*) FROM reader")).scalar_one() == 1
 

@@ -47,6 +47,15 @@ def test_an_account_never_takes_over_a_name(engine: Engine) -> None:
     assert long == ["x" * 120, "x" * 116 + " (2)"]
 
 
+def test_who_signs_in_has_an_account_and_a_typed_name_has_none(engine: Engine) -> None:
+    signed_in = sign_in(engine, "1", "Kim")
+    with transaction(engine) as db:
+        typed = records.enrol(db, name="Ana")
+        known = {reader.name: reader.has_account for reader in records.all_readers(db)}
+    assert (signed_in.has_account, typed.has_account) == (True, False)
+    assert known == {"Ana": False, "Kim": True}
+
+
 def test_the_same_subject_of_another_issuer_is_another_person(engine: Engine) -> None:
     one = sign_in(engine, "1", "Kim")
     with transaction(engine) as db:

@@ -595,6 +595,29 @@ def test_model_scores_are_kept_once_and_by_model_set(engine: Engine) -> None:
     assert list(found) == [sha(0)]
 
 
+def test_model_sets_of_patches_with_the_one_used_last_first(engine: Engine) -> None:
+    with transaction(engine) as db:
+        opened(db, n_cases=2)
+        for name, sha256 in (("newer", "e" * 64), ("starter", "d" * 64)):
+            records.keep_model_scores(
+                db,
+                sha256=sha(0),
+                scores=MODELS,
+                model_set=name,
+                model_sha256=sha256,
+                software="cellularity 1.0",
+            )
+        found = records.model_sets_of(db, sha256s=[sha(0), sha(1), sha(9)])
+        second = records.model_sets_of(db, sha256s=[sha(1)])
+        assert records.model_sets_of(db, sha256s=[]) == []
+    assert found == [
+        records.ScoredBy("starter", "d" * 64, 1),
+        records.ScoredBy("newer", "e" * 64, 1),
+        records.ScoredBy("starter", "f" * 64, 2),
+    ]
+    assert second == [records.ScoredBy("starter", "f" * 64, 1)]
+
+
 def test_the_latest_consensus_counts(engine: Engine) -> None:
     with transaction(engine) as db:
         made = opened(db)
