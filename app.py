@@ -11,6 +11,12 @@ pages = [
     st.Page("pages/analyse.py", title="Analyse", icon=":material/biotech:", default=True),
     st.Page("pages/models.py", title="Models", icon=":material/model_training:"),
     st.Page(
+        "pages/agreement.py",
+        title="Agreement",
+        icon=":material/compare_arrows:",
+        visibility=entry.visibility("agreement"),
+    ),
+    st.Page(
         "pages/people.py",
         title="People",
         icon=":material/group:",

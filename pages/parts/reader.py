@@ -10,12 +10,13 @@ from cellularity_core.export import SOFTWARE
 from cellularity_core.patch import Patch
 from db import records
 from db.records import ReadingRecord
-from db.session import transaction
+from db.session import snapshot, transaction
 from pages.parts import access, state
 from pages.parts.state import Case
 from pages.parts.store import store
 
 _LOADED_FOR: Final = "analyse.reader_loaded"
+_KEPT: Final = "analyse.models_kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def own_readings(reader: Reader, sha256s: Collection[str]) -> dict[str, list[Rea
     """What this reader has scored of these patches, by checksum, oldest first."""
     if not reader.name or not sha256s:
         return {}
-    with transaction(store()) as db:
+    with snapshot(store()) as db:
         return records.readings(db, sha256s=sha256s, reader=reader.name)
 
 
@@ -77,8 +78,13 @@ def is_hidden(
 
 
 def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
-    """Let the reader score; what is committed stays, a later score stands beside it."""
+    """Let the reader score; what is committed stays, a later score stands beside it.
+
+    The models' scores are kept beside a reader's, as soon as both are there, so that
+    the page Agreement can compare them.
+    """
     seen = patch.sha256 in case.shown
+    _keep_models(case, patch, reader)
     slider, number = (state.own_key(patch.sha256, kind) for kind in ("slider", "number"))
 
     def from_slider() -> None:
@@ -127,3 +133,25 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
         st.caption("Type your name or initials under “Reader” above: the score is kept with it.")
     else:
         st.caption("Kept in the records of the machine that runs this app.")
+
+
+def _keep_models(case: Case, patch: Patch, reader: Reader) -> None:
+    """Keep the scores of the models on screen, once this reader has scored the patch."""
+    result = case.results.get(patch.sha256)
+    if result is None or not reader.name:
+        return
+    kept: set[tuple[str, str]] = st.session_state.setdefault(_KEPT, set())
+    which = (patch.sha256, result.model_sha256)
+    if which in kept or not own_readings(reader, [patch.sha256]):
+        return
+    with transaction(store()) as db:
+        records.keep_model_scores(
+            db,
+            sha256=patch.sha256,
+            scores={name: (s.value, s.low, s.high) for name, s in result.scores.items()},
+            model_set=result.model_set,
+            model_sha256=result.model_sha256,
+            software=SOFTWARE,
+            actor=reader.name,
+        )
+    kept.add(which)

@@ -1,0 +1,49 @@
+"""Agreement: readers with each other, models with readers, what is disputed, the report."""
+
+from collections.abc import Callable
+from typing import Final
+
+import streamlit as st
+
+from pages.parts import access, state
+from pages.parts.agreement_pairs import two_by_two
+from pages.parts.agreement_queue import disagreements
+from pages.parts.agreement_source import Chosen, chosen_source
+from pages.parts.agreement_stats import report_of
+from pages.parts.agreement_tables import at_a_glance, statistics
+from pages.parts.agreement_time import after_ai, over_time
+from pages.parts.agreement_words import headline
+from pages.parts.frame import show
+
+SECTIONS: Final[dict[str, Callable[[Chosen], None]]] = {
+    "At a glance": at_a_glance,
+    "Statistics": statistics,
+    "Two by two": two_by_two,
+    "Over time": over_time,
+    "After AI": after_ai,
+    "Disagreements": disagreements,
+}
+
+
+def page() -> None:
+    """Draw the page from top to bottom."""
+    identity = access.allow("agreement")
+    chosen = chosen_source(identity)
+    if chosen is None:
+        return
+    material = chosen.material
+    report = report_of(material.key, material)
+    st.markdown(f"**{headline(report)}**")
+    section = st.segmented_control(
+        "What to look at",
+        list(SECTIONS),
+        default="At a glance",
+        required=True,
+        key=state.AGREEMENT_SECTION,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    SECTIONS[section or "At a glance"](chosen)
+
+
+show(page)

@@ -1,0 +1,406 @@
+"""Readings and model scores as the ratings that statistics take: pure, no widgets."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cellularity_core.agreement import (
+    AutomationBias,
+    Rating,
+    RatingTable,
+    Resampler,
+    SecondReads,
+    Statistic,
+    automation_bias,
+)
+from cellularity_core.agreement.bootstrap import bootstrapped
+from cellularity_core.agreement.scales import CORRELATION
+from cellularity_core.agreement.spread import Measure, mean_over, pairwise_agreement
+from cellularity_core.agreement.statistic import undefined
+from db.records import (
+    CaseModelScore,
+    CaseRecord,
+    ConsensusRecord,
+    ModelScoreRecord,
+    ReadingRecord,
+    ReadingRow,
+    StudyRecord,
+)
+from pages.parts.words import METHOD_NAMES
+
+Floats = npt.NDArray[np.float64]
+
+MEAN_OF_MODELS: Final = "Mean of the models"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What statistics are made of, and where it comes from.
+
+    Attributes
+    ----------
+    title : str
+    ratings : tuple of Rating
+        Blinded first reads and their repeats, missing reads, the models' scores.
+    study : StudyRecord or None
+        None for everyday scores.
+    rows : tuple of ReadingRow
+        Every reading of the study, those that do not count included.
+    free : tuple of ReadingRecord
+        Every reading outside studies.
+    model_scores : tuple of CaseModelScore
+        Of the study's cases.
+    model_set, model_sha256 : str or None
+    images : dict of str to str
+        Checksum of the patch of each case.
+    case_ids : dict of str to int
+        Number of each case in the records; empty for everyday scores.
+    consensus : tuple of ConsensusRecord
+    n_amended, n_seen : int
+        Readings with an amendment beside them; readings left out as the models'
+        output had been on screen.
+    """
+
+    title: str
+    ratings: tuple[Rating, ...]
+    study: StudyRecord | None = None
+    rows: tuple[ReadingRow, ...] = ()
+    free: tuple[ReadingRecord, ...] = ()
+    model_scores: tuple[CaseModelScore, ...] = ()
+    model_set: str | None = None
+    model_sha256: str | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+    case_ids: Mapping[str, int] = field(default_factory=dict)
+    consensus: tuple[ConsensusRecord, ...] = ()
+    n_amended: int = 0
+    n_seen: int = 0
+
+    @property
+    def table(self) -> RatingTable:
+        """The ratings, checked."""
+        return RatingTable.from_ratings(self.ratings)
+
+    @property
+    def key(self) -> str:
+        """Changes with any of the ratings: what is computed of them is kept under it."""
+        return sha256(repr(self.ratings).encode()).hexdigest()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no reading of the study can be added any more."""
+        return self.study is not None and self.study.state == "closed"
+
+
+def of_study(
+    study: StudyRecord,
+    cases: Sequence[CaseRecord],
+    rows: Sequence[ReadingRow],
+    scores: Sequence[CaseModelScore],
+    consensus: Sequence[ConsensusRecord],
+) -> Material:
+    """Ratings of a study.
+
+    Only real cases and only the score that was committed before any model was shown
+    count; of a case that a reader reads twice the second one is a repeat. Amendments
+    never count.
+    """
+    real = [case for case in cases if not case.is_training]
+    patients = {case.code: case.patient for case in real}
+    counted = [row for row in rows if row.phase == "before" and not row.is_training]
+    raters = list(dict.fromkeys((*study.readers, *(row.reader for row in counted))))
+    first = {(row.reader, row.case) for row in counted if row.occasion == 0}
+    ratings = [
+        Rating(
+            case_id=row.case,
+            reader=row.reader,
+            score=row.cellularity,
+            patient_id=row.patient,
+            repeat=row.occasion,
+            cannot_score=row.cellularity is None,
+            read_at=row.created_at,
+        )
+        for row in counted
+    ]
+    ratings += [
+        Rating(code, reader, None, patient)
+        for reader in raters
+        for code, patient in patients.items()
+        if (reader, code) not in first
+    ]
+    names = model_names(raters)
+    ratings += [
+        Rating(
+            case_id=score.case,
+            reader=names[score.method],
+            score=score.value,
+            patient_id=score.patient,
+            kind="model",
+            cannot_score=score.value is None,
+        )
+        for score in scores
+        if not score.is_training
+    ]
+    order = {name: place for place, name in enumerate((*raters, *names.values()))}
+    ratings.sort(key=lambda rating: (order[rating.reader], rating.case_id, rating.repeat))
+    return Material(
+        title=study.name,
+        ratings=tuple(ratings),
+        study=study,
+        rows=tuple(rows),
+        model_scores=tuple(scores),
+        model_set=study.model_set,
+        model_sha256=study.model_sha256,
+        images={case.code: case.sha256 for case in real},
+        case_ids={case.code: case.id for case in real},
+        consensus=tuple(consensus),
+        n_amended=sum(row.amended for row in counted),
+    )
+
+
+def of_everyday(
+    readings: Sequence[ReadingRecord],
+    scores: Mapping[str, Mapping[str, ModelScoreRecord]],
+    *,
+    with_seen: bool,
+) -> Material:
+    """Ratings of the scores given outside studies.
+
+    Parameters
+    ----------
+    readings : sequence of ReadingRecord
+        Oldest first.
+    scores : mapping
+        Of one model set, by checksum of the patch and method.
+    with_seen : bool
+        Whether a score counts that was given when the reader had seen the models'
+        output for the patch, in this or an earlier reading.
+    """
+    names = case_names(readings)
+    seen: set[tuple[str, str]] = set()
+    times: Counter[tuple[str, str]] = Counter()
+    ratings, left_out = [], 0
+    for reading in readings:
+        key = (reading.sha256, reading.reader)
+        if reading.seen_models:
+            seen.add(key)
+        if key in seen and not with_seen:
+            left_out += 1
+            continue
+        ratings.append(
+            Rating(
+                case_id=names[reading.sha256],
+                reader=reading.reader,
+                score=reading.cellularity,
+                repeat=times[key],
+                cannot_score=reading.cellularity is None,
+                read_at=reading.created_at,
+            )
+        )
+        times[key] += 1
+    counted = {rating.case_id for rating in ratings}
+    raters = model_names({rating.reader for rating in ratings})
+    ratings += [
+        Rating(
+            case_id=names[patch],
+            reader=raters[method],
+            score=score.value,
+            kind="model",
+            cannot_score=score.value is None,
+        )
+        for patch, of_patch in scores.items()
+        if names.get(patch) in counted
+        for method, score in of_patch.items()
+    ]
+    some = next((score for of_patch in scores.values() for score in of_patch.values()), None)
+    return Material(
+        title="Everyday scores",
+        ratings=tuple(ratings),
+        free=tuple(readings),
+        model_set=some.model_set if some else None,
+        model_sha256=some.model_sha256 if some else None,
+        images={name: patch for patch, name in names.items()},
+        n_seen=left_out,
+    )
+
+
+def case_names(readings: Iterable[ReadingRecord]) -> dict[str, str]:
+    """A name for each patch by its checksum; a part of it behind names that are not unique."""
+    patches = {reading.sha256: reading.patch for reading in readings}
+    often = Counter(patches.values())
+    return {
+        patch: name if often[name] == 1 else f"{name} ({patch[:8]})"
+        for patch, name in patches.items()
+    }
+
+
+def model_names(readers: Collection[str]) -> dict[str, str]:
+    """Names of the methods that no reader has."""
+    return {
+        method: f"{name} (model)" if name in readers else name
+        for method, name in METHOD_NAMES.items()
+    }
+
+
+def readers_mean(table: RatingTable, measure: Measure) -> Statistic:
+    """Mean agreement of the pairs of readers, with its interval by bootstrap over patients."""
+    pairs = list(combinations(range(len(table.readers)), 2))
+    scores = table.first_reads(table.readers)
+    kept = np.isfinite(scores).any(axis=1)
+    patients = [patient for patient, has in zip(table.patients, kept, strict=True) if has]
+    if not pairs:
+        return undefined("two readers or more are needed", int(kept.sum()))
+    return bootstrapped(
+        lambda weights: mean_over(pairwise_agreement(scores[kept], pairs, measure, weights)),
+        Resampler.over(patients),
+        "no two readers share enough cases that vary",
+        CORRELATION,
+    )
+
+
+def shared_scores(table: RatingTable, a: str, b: str) -> tuple[list[str], Floats, Floats]:
+    """Cases that two raters both scored, and their scores."""
+    scores = table.first_reads((a, b))
+    both = np.isfinite(scores).all(axis=1)
+    cases = [case for case, has in zip(table.cases, both, strict=True) if has]
+    return cases, scores[both, 0], scores[both, 1]
+
+
+def movement(material: Material, model: str) -> AutomationBias | None:
+    """How second reads moved toward `model`; None where nothing was read after the models.
+
+    Repeats are left out: their first score came after the models had been shown once.
+
+    Parameters
+    ----------
+    material : Material
+        Of a study.
+    model : str
+        Name of a model among the ratings, or `MEAN_OF_MODELS`.
+    """
+    advice = _advice(material, model)
+    agreed = {found.case: found.cellularity for found in material.consensus}
+    before = {
+        (row.case, row.reader): row.cellularity
+        for row in material.rows
+        if row.phase == "before" and row.occasion == 0 and not row.is_training
+    }
+
+    def arm(phase: str) -> SecondReads | None:
+        second = [
+            row
+            for row in material.rows
+            if row.phase == phase and row.occasion == 0 and (row.case, row.reader) in before
+        ]
+        if not second:
+            return None
+        return SecondReads(
+            before=_numbers(before[row.case, row.reader] for row in second),
+            after=_numbers(row.cellularity for row in second),
+            model=_numbers(advice.get(row.case) for row in second),
+            patients=[row.patient or f"case {row.case}" for row in second],
+            reference=_numbers(agreed.get(row.case) for row in second),
+        )
+
+    shown, control = arm("after"), arm("control")
+    if shown is None:
+        return None
+    return automation_bias(
+        shown.before,
+        shown.after,
+        shown.model,
+        patients=shown.patients,
+        reference=shown.reference,
+        control=control,
+    )
+
+
+def _advice(material: Material, model: str) -> dict[str, float]:
+    """What the model said of each case."""
+    found: dict[str, list[float]] = {}
+    for rating in material.ratings:
+        is_meant = model in (MEAN_OF_MODELS, rating.reader)
+        if rating.kind == "model" and rating.score is not None and is_meant:
+            found.setdefault(rating.case_id, []).append(rating.score)
+    return {case: float(np.mean(scores)) for case, scores in found.items()}
+
+
+def _numbers(values: Iterable[float | None]) -> Floats:
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """A case of the disagreement queue.
+
+    Attributes
+    ----------
+    case : str
+    scores : dict of str to float
+        First reads of readers and scores of models, by rater.
+    refused : tuple of str
+        Readers who said that it cannot be scored.
+    spread : float or None
+        Largest less smallest score of readers; None with fewer than two.
+    gap : float or None
+        Mean of the models less mean of the readers; None without one of both.
+    """
+
+    case: str
+    scores: dict[str, float]
+    refused: tuple[str, ...]
+    spread: float | None
+    gap: float | None
+
+
+def queue(table: RatingTable, *, by_gap: bool) -> list[Disputed]:
+    """Cases with a disagreement, the largest first, by readers' spread or models' gap.
+
+    Where two differ by as much, the case that somebody could not score comes first.
+    """
+    scores: dict[str, dict[str, float]] = {case: {} for case in table.cases}
+    refused: dict[str, list[str]] = {case: [] for case in table.cases}
+    for rating in table.ratings:
+        if rating.repeat:
+            continue
+        if rating.score is not None:
+            scores[rating.case_id][rating.reader] = rating.score
+        elif rating.cannot_score and rating.kind == "reader":
+            refused[rating.case_id].append(rating.reader)
+    found = []
+    for case, given in scores.items():
+        readers = [score for name, score in given.items() if table.kinds[name] == "reader"]
+        models = [score for name, score in given.items() if table.kinds[name] == "model"]
+        found.append(
+            Disputed(
+                case=case,
+                scores=given,
+                refused=tuple(refused[case]),
+                spread=max(readers) - min(readers) if len(readers) > 1 else None,
+                gap=float(np.mean(models) - np.mean(readers)) if models and readers else None,
+            )
+        )
+
+    def size(entry: Disputed) -> tuple[float, int, str]:
+        amount = entry.gap if by_gap else entry.spread
+        return (
+            (-abs(amount), -len(entry.refused), entry.case)
+            if amount is not None
+            else (1.0, -len(entry.refused), entry.case)
+        )
+
+    return sorted(found, key=size)
+
+
+def span(moments: Collection[datetime]) -> str:
+    """First and last day, in words; "" for none."""
+    if not moments:
+        return ""
+    first, last = (f"{moment:%d %b %Y}" for moment in (min(moments), max(moments)))
+    return first if first == last else f"{first} to {last}"
