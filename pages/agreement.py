@@ -14,6 +14,7 @@ from pages.parts.agreement_tables import at_a_glance, statistics
 from pages.parts.agreement_time import after_ai, over_time
 from pages.parts.agreement_words import headline
 from pages.parts.frame import show
+from pages.parts.report_section import report_section
 
 SECTIONS: Final[dict[str, Callable[[Chosen], None]]] = {
     "At a glance": at_a_glance,
@@ -22,6 +23,7 @@ SECTIONS: Final[dict[str, Callable[[Chosen], None]]] = {
     "Over time": over_time,
     "After AI": after_ai,
     "Disagreements": disagreements,
+    "Report": report_section,
 }
 
 

@@ -17,7 +17,7 @@ from cellularity_core.agreement import (
     bland_altman_points,
     to_bins,
 )
-from pages.parts.agreement_words import BINS, number
+from pages.parts.agreement_words import BINS, number, short
 from pages.parts.figures import FONT_SIZE, TOTAL
 
 Floats = npt.NDArray[np.float64]
@@ -66,7 +66,9 @@ def forest_rows(report: AgreementReport, mean: tuple[Statistic, Statistic]) -> l
     """Pairs of readers, their mean, and each model with the readers, from the top down."""
     pairs = [pair for pair in report.pairs if pair.kinds == ("reader", "reader")]
     rows = [
-        ForestRow(f"{pair.a} – {pair.b}", "pair", (pair.icc_a1, pair.kappa4_quadratic))
+        ForestRow(
+            f"{short(pair.a)} – {short(pair.b)}", "pair", (pair.icc_a1, pair.kappa4_quadratic)
+        )
         for pair in pairs
     ]
     if len(rows) > MOST_PAIRS:
@@ -82,13 +84,18 @@ def forest_rows(report: AgreementReport, mean: tuple[Statistic, Statistic]) -> l
         rows.append(ForestRow("Readers, mean of pairs", "mean", mean))
     rows += [
         ForestRow(
-            f"{entry.model} ({entry.icc_a1.verdict})",
+            f"{short(entry.model, 24)} ({entry.icc_a1.verdict})",
             "model",
             (entry.icc_a1.model, entry.kappa4_quadratic.model),
         )
         for entry in report.model_vs_readers
     ]
     return rows
+
+
+def has_values(rows: Sequence[ForestRow]) -> bool:
+    """Whether there is anything to draw."""
+    return any(any(row.dots) or any(s.value is not None for s in row.statistics) for row in rows)
 
 
 def readers_range(rows: Sequence[ForestRow], which: int) -> tuple[float, float] | None:
@@ -99,6 +106,15 @@ def readers_range(rows: Sequence[ForestRow], which: int) -> tuple[float, float] 
     ]
     defined = [value for value in values if value is not None]
     return (min(defined), max(defined)) if defined else None
+
+
+def scale_start(rows: Sequence[ForestRow]) -> float:
+    """Where the scale begins: a quarter below all limits, at 0.5 at most."""
+    ends = [
+        end for row in rows for s in row.statistics for end in (s.low, s.value) if end is not None
+    ]
+    ends += [value for row in rows for dots in row.dots for value in dots]
+    return max(-1.0, min(0.5, np.floor(4 * min(ends, default=0.0)) / 4))
 
 
 def forest(rows: Sequence[ForestRow]) -> go.Figure:
@@ -121,10 +137,18 @@ def forest(rows: Sequence[ForestRow]) -> go.Figure:
     for which in (0, 1):
         band = readers_range(rows, which)
         if band is not None:
-            chart.add_vrect(*band, fillcolor=READERS, opacity=0.12, line_width=0, col=which + 1)
+            look = {"fillcolor": READERS, "opacity": 0.12, "line_width": 0, "layer": "below"}
+            look["exclude_empty_subplots"] = False
+            chart.add_vrect(*band, row=1, col=which + 1, **look)
         mean = next((row.statistics[which].value for row in rows if row.kind == "mean"), None)
         if mean is not None:
-            chart.add_vline(mean, line={"color": TOTAL, "dash": "dot"}, col=which + 1)
+            chart.add_vline(
+                mean,
+                line={"color": TOTAL, "dash": "dot"},
+                row=1,
+                col=which + 1,
+                exclude_empty_subplots=False,
+            )
         for place, row in enumerate(rows):
             colour, symbol, size = looks[row.kind]
             found = row.statistics[which]
@@ -149,8 +173,8 @@ def forest(rows: Sequence[ForestRow]) -> go.Figure:
                 row=1,
                 col=which + 1,
             )
-    low = min((x for row in rows for s in row.statistics if (x := s.low) is not None), default=0.0)
-    chart.update_xaxes(range=[min(0.0, max(low, -1.0)) - 0.03, 1.03], zeroline=True, dtick=0.25)
+    chart.update_xaxes(range=[scale_start(rows) - 0.015, 1.02], dtick=0.25)
+    chart.update_xaxes(showgrid=True, zeroline=False, tickfont={"size": FONT_SIZE})
     chart.update_yaxes(
         tickmode="array",
         tickvals=list(range(len(rows))),
@@ -158,6 +182,7 @@ def forest(rows: Sequence[ForestRow]) -> go.Figure:
         range=[len(rows) - 0.4, -0.6],
         automargin=True,
         showgrid=False,
+        zeroline=False,
         tickfont={"size": FONT_SIZE},
     )
     chart.update_layout(
@@ -197,8 +222,8 @@ def scatter(cases: Sequence[str], a: Floats, b: Floats, names: tuple[str, str]) 
         hovertemplate="%{customdata}: %{y:.0f} and %{x:.0f} %<extra></extra>",
     )
     axis = {"range": [-3, 103], "dtick": 25}
-    chart.update_xaxes(title=f"{names[1]} (%)", **axis)
-    chart.update_yaxes(title=f"{names[0]} (%)", **axis)
+    chart.update_xaxes(title=f"{short(names[1], 24)} (%)", **axis)
+    chart.update_yaxes(title=f"{short(names[0], 24)} (%)", **axis)
     return _framed(chart, 400)
 
 
@@ -238,7 +263,7 @@ def bland_altman_figure(
         hovertemplate="%{customdata}: %{y:.1f} points at %{x:.0f} %<extra></extra>",
     )
     chart.update_xaxes(title="mean of the two (%)", range=[-3, 103], dtick=25)
-    chart.update_yaxes(title=f"{names[0]} less {names[1]} (points)", zeroline=True)
+    chart.update_yaxes(title=f"{short(names[0])} less {short(names[1])} (points)", zeroline=True)
     return _framed(chart, 400)
 
 
@@ -267,8 +292,8 @@ def confusion(a: Floats, b: Floats, names: tuple[str, str]) -> go.Figure:
             hovertemplate="%{text} cases<extra></extra>",
         )
     )
-    chart.update_xaxes(title=names[1], showgrid=False)
-    chart.update_yaxes(title=names[0], showgrid=False)
+    chart.update_xaxes(title=short(names[1], 24), showgrid=False)
+    chart.update_yaxes(title=short(names[0], 24), showgrid=False)
     return _framed(chart, 400)
 
 
@@ -289,7 +314,7 @@ def trend_figure(points: Sequence[TrendPoint], measure: str, title: str) -> go.F
         chart.add_scatter(
             x=[periods.index(point.period) + shift for point in own],
             y=[s.value for s in found],
-            name=rater,
+            name=short(rater, 24),
             mode="lines+markers",
             line={"color": colour, "dash": "dot" if is_model else "solid", "width": 1.5},
             marker={"symbol": f"{symbol}-open" if is_model else symbol, "size": 10},

@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from pages.parts import state
+from pages.parts import access, state
 from pages.parts.agreement_data import shared_scores
 from pages.parts.agreement_figures import bland_altman_figure, confusion, scatter
 from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import report_of
 from pages.parts.agreement_tables import table
-from pages.parts.agreement_words import pair_rows, with_limits
+from pages.parts.agreement_words import counted, pair_rows, told
 
 
 def two_by_two(chosen: Chosen) -> None:
@@ -27,11 +27,12 @@ def two_by_two(chosen: Chosen) -> None:
     names = (pair.a, pair.b)
     cases, first, second = shared_scores(material.table, *names)
     if not cases:
-        st.info(f"{a} and {b} have no case in common yet.")
+        st.info(f"{access.plain(a)} and {access.plain(b)} have no case in common yet.")
     else:
         st.markdown(
-            f"**{pair.a}** beside **{pair.b}**, the reference, on {pair.n} cases: ICC(A,1) "
-            f"{with_limits(pair.icc_a1)}, quadratic kappa {with_limits(pair.kappa4_quadratic)}."
+            f"**{access.plain(pair.a)}** beside **{access.plain(pair.b)}**, the reference, on "
+            f"{counted(pair.n, 'case')}: ICC(A,1) {told(pair.icc_a1)}, quadratic kappa "
+            f"{told(pair.kappa4_quadratic)}."
         )
         one, two = st.columns(2)
         one.markdown("Scores, with the line of identity")
@@ -43,6 +44,15 @@ def two_by_two(chosen: Chosen) -> None:
         )
         one.markdown("Cases by bin")
         one.plotly_chart(confusion(first, second, names), key="agreement.confusion")
+        with two:
+            st.markdown("In numbers")
+            [row] = pair_rows([pair])
+            facts = [
+                {"Statistic": name, "Value": str(row[name])}
+                for name in row
+                if name not in ("a", "b")
+            ]
+            table([fact for fact in facts if fact["Value"] != ""], "agreement.pair")
     st.subheader("All pairs", anchor=False)
     table(pair_rows(report.pairs), "agreement.pairs")
     st.caption(

@@ -12,7 +12,6 @@ from pages.parts import access, state
 from pages.parts.agreement_data import Disputed, Material, queue
 from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import report_of
-from pages.parts.agreement_words import points
 from pages.parts.store import store
 from pages.parts.words import percent
 
@@ -40,8 +39,12 @@ def disagreements(chosen: Chosen) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key=f"{state.AGREEMENT_CASE}.{order}",
+        column_config={
+            name: st.column_config.NumberColumn(format="%.1f")
+            for name in ("Readers' spread", "Models less readers")
+        },
     )
-    st.caption("Click a row to look at its case. In percentage points of cellularity.")
+    st.caption("Tick a row to look at its case. In percentage points of cellularity.")
     rows = event.selection.rows
     entry = entries[rows[0] if rows and rows[0] < len(entries) else 0]
     _case(material, entry, report_of(material.key, material).readers)
@@ -54,8 +57,8 @@ def _frame(entries: Sequence[Disputed], agreed: dict[str, float]) -> pd.DataFram
     rows: list[dict[str, Any]] = [
         {
             "Case": entry.case,
-            "Readers' spread": points(entry.spread),
-            "Models less readers": points(entry.gap),
+            "Readers' spread": _hundred(entry.spread),
+            "Models less readers": _hundred(entry.gap),
             "Scores": len(entry.scores),
             "Cannot be scored": ", ".join(entry.refused),
             "Consensus": percent(agreed[entry.case]) if entry.case in agreed else "",
@@ -63,6 +66,10 @@ def _frame(entries: Sequence[Disputed], agreed: dict[str, float]) -> pd.DataFram
         for entry in entries
     ]
     return pd.DataFrame(rows)
+
+
+def _hundred(value: float | None) -> float | None:
+    return None if value is None else 100 * value
 
 
 def _case(material: Material, entry: Disputed, readers: Sequence[str]) -> None:
@@ -86,7 +93,13 @@ def _case(material: Material, entry: Disputed, readers: Sequence[str]) -> None:
     rows += [
         {"Rater": name, "Kind": "reader", "Score": "cannot be scored"} for name in entry.refused
     ]
-    scores.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", key="agreement.scores")
+    scores.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        width="stretch",
+        height="content",
+        key="agreement.scores",
+    )
 
 
 def _consensus_form(material: Material, entry: Disputed) -> None:

@@ -1,15 +1,16 @@
 """At a glance, and the statistics in full."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
 
-from pages.parts.agreement_figures import forest, forest_rows
+from pages.parts.agreement_figures import forest, forest_rows, has_values
 from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import mean_of_readers, report_of
 from pages.parts.agreement_words import (
+    VERDICTS,
     comparison_rows,
     count_rows,
     counted,
@@ -17,20 +18,24 @@ from pages.parts.agreement_words import (
     repeat_rows,
 )
 
+MOST_ROWS: Final = 30
+"""Of a table that is shown without scrolling."""
+
 
 def table(rows: Sequence[dict[str, Any]], key: str) -> None:
     """Rows as a table; a column that is empty throughout is left out."""
     frame = pd.DataFrame(rows)
     kept = [name for name in frame if name != "Why not" or frame[name].any()]
-    st.dataframe(frame[kept], hide_index=True, width="stretch", key=key)
+    height = "content" if len(rows) <= MOST_ROWS else "auto"
+    st.dataframe(frame[kept], hide_index=True, width="stretch", height=height, key=key)
 
 
 def at_a_glance(chosen: Chosen) -> None:
     """One picture of readers and models, and what was read."""
     material = chosen.material
     report = report_of(material.key, material)
-    if report.pairs:
-        rows = forest_rows(report, mean_of_readers(material.key, material))
+    rows = forest_rows(report, mean_of_readers(material.key, material))
+    if has_values(rows):
         st.plotly_chart(forest(rows), key="agreement.forest", config={"displayModeBar": False})
         st.caption(
             "Points with 95 % intervals; right is better. Blue: two readers with each other. "
@@ -40,7 +45,9 @@ def at_a_glance(chosen: Chosen) -> None:
             "to the readers' mean, by ICC(A,1); see Statistics."
         )
     else:
-        st.info("There is nothing to compare yet: two raters or more are needed.")
+        reasons = [row.statistics[0].reason for row in rows]
+        why = next(filter(None, reasons), "two raters or more are needed")
+        st.info(f"There is nothing to compare yet: {why}.")
     st.subheader("What was read", anchor=False)
     table(count_rows(report.counts), "agreement.counts")
     notes = [f"{counted(report.n_cases_complete, 'case')} scored by every reader."]
@@ -71,8 +78,8 @@ def statistics(chosen: Chosen) -> None:
         table(comparison_rows(report), "agreement.models_table")
         margin = report.model_vs_readers[0].icc_a1.margin
         st.caption(
-            f"A model counts as inside the readers' spread where it agrees with readers at most "
-            f"{margin:g} less than readers agree with each other; that line is a convention."
+            f"{VERDICTS} Inside is at most {margin:g} less than readers agree with each other; "
+            "that line is a convention."
         )
     st.subheader("Each reader again: repeatability", anchor=False)
     repeats = repeat_rows(report.repeatability)

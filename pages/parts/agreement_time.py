@@ -92,8 +92,14 @@ def after_ai(chosen: Chosen) -> None:
             else "The control arm has no second read yet; until then a score that moved because "
             "of the models cannot be told from one that moved on re-reading."
         )
-    table(movement_rows(found), "agreement.movement")
+    table(movement_rows(found, has_reference=bool(material.consensus)), "agreement.movement")
     st.caption(
         f"{movement_counts(found)} First reads and their second score; 95 % intervals by bootstrap "
-        "over patients. The right bin is the consensus, where there is one."
+        "over patients. "
+        + (
+            "The right bin is that of the consensus."
+            if material.consensus
+            else "Whether second scores became right or wrong shows once there is a consensus on "
+            "cases."
+        )
     )

@@ -60,19 +60,32 @@ NO_CONTROL: Final = (
     "told from one that moved because the case was read twice."
 )
 
+VERDICTS: Final = (
+    "By the interval of the difference: closer, the model agrees with the readers better than they "
+    "agree with each other; inside, as well; outside, less; undecided, more cases are needed."
+)
+
 BINS: Final = ("0-25 %", "26-50 %", "51-75 %", "76-100 %")
 
 
 def number(value: float | None) -> str:
-    """Two decimals; more where a small value would show as nothing; "–" for none."""
-    if value is None:
-        return "–"
-    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+    """A coefficient with two decimals; "–" for none."""
+    return "–" if value is None else _fixed(value, 2)
+
+
+def difference(value: float | None) -> str:
+    """A difference of coefficients with three decimals; "–" for none."""
+    return "–" if value is None else _fixed(value, 3)
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """Without a minus before nothing."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def points(value: float | None) -> str:
     """A difference of scores in percentage points: ``-0.032`` as "-3.2"."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return "–" if value is None else _fixed(100 * value, 1)
 
 
 def limits(statistic: Statistic, show: Any = number) -> str:
@@ -83,12 +96,31 @@ def limits(statistic: Statistic, show: Any = number) -> str:
 
 
 def with_limits(statistic: Statistic, show: Any = number) -> str:
-    """Value and interval in one cell, the reason where there is no value."""
+    """Value and interval in one cell, "–" where there is no value."""
     if statistic.value is None:
         return "–"
     if statistic.low is None:
         return str(show(statistic.value))
     return f"{show(statistic.value)} ({show(statistic.low)} to {show(statistic.high)})"
+
+
+def short(name: str, most: int = 18) -> str:
+    """A name as charts have room for."""
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
+
+
+def span_of_limits(low: Statistic, high: Statistic) -> str:
+    """Limits of agreement in points: "-23.7 to 20.5", or "–"."""
+    if low.value is None or high.value is None:
+        return "–"
+    return f"{points(low.value)} to {points(high.value)}"
+
+
+def told(statistic: Statistic) -> str:
+    """Value and interval in a sentence, the reason where there is no value."""
+    if statistic.value is None:
+        return f"undefined ({statistic.reason})"
+    return with_limits(statistic)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -164,8 +196,8 @@ def comparison_rows(report: AgreementReport) -> list[dict[str, Any]]:
             "By": measure,
             "With readers": with_limits(found.model),
             "Readers among themselves": with_limits(found.readers),
-            "Difference": with_limits(found.difference),
-            "The model": found.words,
+            "Difference": with_limits(found.difference, difference),
+            "Verdict": found.verdict,
             "Why not": found.difference.reason or "",
         }
 
@@ -190,10 +222,7 @@ def pair_rows(pairs: Sequence[PairAgreement]) -> list[dict[str, Any]]:
             },
             "MSE": with_limits(pair.mse, lambda value: f"{value:.4f}"),
             "Bias": with_limits(pair.bland_altman.bias, points),
-            "Limits of agreement": " to ".join(
-                points(limit.value)
-                for limit in (pair.bland_altman.loa_low, pair.bland_altman.loa_high)
-            ),
+            "Limits (95 %)": span_of_limits(pair.bland_altman.loa_low, pair.bland_altman.loa_high),
             "Why not": pair.icc_a1.reason or pair.kappa4_quadratic.reason or "",
         }
         for pair in pairs
@@ -231,8 +260,11 @@ def count_rows(found: Sequence[Counts]) -> list[dict[str, Any]]:
     ]
 
 
-def movement_rows(found: AutomationBias) -> list[dict[str, Any]]:
-    """A row for each way in which second reads moved; one column an arm."""
+def movement_rows(found: AutomationBias, *, has_reference: bool) -> list[dict[str, Any]]:
+    """A row for each way in which second reads moved; one column an arm.
+
+    What needs a right answer is left out where there is none.
+    """
     arms: dict[str, Movement | None] = {
         "Models shown": found.shown,
         "Control": found.control,
@@ -241,6 +273,8 @@ def movement_rows(found: AutomationBias) -> list[dict[str, Any]]:
     present = {name: arm for name, arm in arms.items() if arm is not None}
     rows = []
     for key, label in MOVEMENTS.items():
+        if key in ("misled", "corrected") and not has_reference:
+            continue
         show = points if key == "distance" else number
         statistics = {name: getattr(arm, key) for name, arm in present.items()}
         reasons = dict.fromkeys(entry.reason for entry in statistics.values() if entry.reason)
