@@ -302,7 +302,7 @@ def test_a_tiny_cascade_trains_both_phases_and_keeps_its_statistics(tmp_path):
         compute=CPU,
     )
     before = load_weights(tmp_path / "seg" / "best.pt")["model"]
-    after = load_weights(tmp_path / "run" / "joint" / "best.pt")["model"]
+    after = load_weights(tmp_path / "run" / "best.pt")["model"]
     changed = {
         name: not torch.equal(value, after[f"segmentation.{name}"])
         for name, value in before.items()

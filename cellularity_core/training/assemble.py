@@ -106,8 +106,7 @@ def held_out_scores(
 
 
 def _weights_of(plan: Plan, network: str, fold: int | None) -> Path:
-    folder = plan.run(network, fold)
-    return (folder / "joint" if network == "cascade" else folder) / BEST
+    return plan.run(network, fold) / BEST
 
 
 def _is_weak(items: Sequence[Loaded]) -> bool:

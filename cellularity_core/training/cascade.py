@@ -20,7 +20,14 @@ from cellularity_core.training import segmentation as segmenting
 from cellularity_core.training.activations import Activations
 from cellularity_core.training.augmentation import jitter_stain, random_view
 from cellularity_core.training.images import Loaded, batch_count, view_batches
-from cellularity_core.training.loop import Compute, fit, load_weights
+from cellularity_core.training.loop import (
+    BEST,
+    Compute,
+    Schedule,
+    fit,
+    load_weights,
+    save_weights,
+)
 from cellularity_core.training.losses import segmentation_loss
 from cellularity_core.training.recipes import Cascade as Settings
 from cellularity_core.training.recipes import Segmentation as SegmentationSettings
@@ -41,7 +48,7 @@ def train_cascade(
     resume: bool = False,
     epochs_scale: float = 1.0,
 ) -> nn.Module:
-    """Train both phases and leave them in ``out/frozen`` and ``out/joint``.
+    """Train both phases in ``out/frozen`` and ``out/joint``; leave the whole in ``best.pt``.
 
     Parameters
     ----------
@@ -137,8 +144,13 @@ def train_cascade(
         masks, known = (part.to(compute.device).float() for part in batch[3:])
         return error + settings.keep * segmentation_loss(logits, masks, seen.class_weights, known)
 
-    def run(name: str, network: nn.Module, repeats: int) -> None:
-        phase = settings.frozen if name == "frozen" else settings.joint
+    description = {
+        "network": network_description(settings, seen),
+        "settings": dataclasses.asdict(settings),
+        "seed": seed,
+    }
+
+    def run(name: str, network: nn.Module, phase: Schedule, repeats: int) -> None:
         epochs = max(1, round(phase.epochs * epochs_scale))
         schedule = dataclasses.replace(phase, epochs=epochs)
         make = map_view if name == "frozen" else image_view
@@ -177,17 +189,15 @@ def train_cascade(
             loss=frozen_loss if name == "frozen" else joint_loss,
             validate=validate,
             monitor=("mse", "min"),
-            description={
-                "network": network_description(settings, seen),
-                "settings": dataclasses.asdict(settings),
-                "seed": seed,
-            },
+            description=description,
             resume=resume,
         )
 
     model.segmentation.eval()
-    run("frozen", model.regressor, repeats=2)
-    run("joint", model, repeats=1)
+    run("frozen", model.regressor, settings.frozen, repeats=2)
+    if settings.joint is not None:
+        run("joint", model, settings.joint, repeats=1)
+    save_weights(out / BEST, {"model": model.state_dict(), "description": description})
     return model.to(compute.device).eval()
 
 
