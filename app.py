@@ -9,6 +9,13 @@ st.set_page_config(page_title="Cellularity", page_icon=ICON, layout="wide")
 entry = access.enter()
 pages = [
     st.Page("pages/analyse.py", title="Analyse", icon=":material/biotech:", default=True),
+    st.Page("pages/read.py", title="Read", icon=":material/keyboard:"),
+    st.Page(
+        "pages/studies.py",
+        title="Studies",
+        icon=":material/science:",
+        visibility=entry.visibility("study"),
+    ),
     st.Page("pages/models.py", title="Models", icon=":material/model_training:"),
     st.Page(
         "pages/agreement.py",

@@ -16,6 +16,7 @@ from pages.parts.explanation import explanation, warnings
 from pages.parts.frame import show
 from pages.parts.intake import ask_size, drop_box, heading, is_waiting, problems
 from pages.parts.layers import Layers
+from pages.parts.locks import LOCKED, locked_patches
 from pages.parts.reader import Reader, is_hidden, own_readings, own_score_form, reader_controls
 from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, chosen_engine, score_all, scored
@@ -43,10 +44,15 @@ def page() -> None:
     with st.container():  # so that what follows keeps its place when a spinner comes and goes
         models = chosen_engine()
     own = own_readings(reader, list(case.patches))
+    locked = locked_patches(case, reader.name)
+    for sha256 in locked:
+        case.results.pop(sha256, None)
     open_ = [
         patch
         for patch in case.patches.values()
-        if not is_waiting(patch) and not is_hidden(case, patch, reader, own)
+        if not is_waiting(patch)
+        and patch.sha256 not in locked
+        and not is_hidden(case, patch, reader, own)
     ]
     score_all(case, open_, models)
     shown = [patch.sha256 for patch in open_]
@@ -58,7 +64,9 @@ def page() -> None:
     if patch is None:
         return
     heading(case, patch)
-    if is_waiting(patch):
+    if patch.sha256 in locked:
+        st.warning(LOCKED, icon=":material/lock:")
+    elif is_waiting(patch):
         st.info("This patch is scored as soon as its pixel size is given above.")
     elif patch.sha256 in shown:
         _open(case, patch, models, reader, own.get(patch.sha256, []))

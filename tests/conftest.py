@@ -115,9 +115,15 @@ def healthy(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def app_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SQLite file with the records of `app_server`."""
+    return tmp_path_factory.mktemp("app") / "app.db"
+
+
+@pytest.fixture(scope="session")
+def app_server(app_records: Path) -> Iterator[str]:
     """Address of a running app with records of its own, e.g. ``http://127.0.0.1:8501``."""
-    folder = tmp_path_factory.mktemp("app")
+    folder = app_records.parent
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", "app.py"]
@@ -125,7 +131,7 @@ def app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["--server.port", str(port), "--server.fileWatcherType", "none"]
     command += ["--browser.gatherUsageStats", "false"]
     log = folder / "server.log"
-    environment = os.environ | {"CELLULARITY_DB": str(folder / "app.db")}
+    environment = os.environ | {"CELLULARITY_DB": str(app_records)}
     with log.open("wb") as output:
         server = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT

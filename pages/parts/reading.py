@@ -1,0 +1,160 @@
+"""From a study's next assignment to the desk, and from the desk to the records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import streamlit as st
+
+from cellularity_core.conventions import WEAK_SCALE
+from cellularity_core.export import SOFTWARE
+from db import records
+from db.errors import RecordError
+from db.records import AssignmentRecord, NotQualified, StudyRecord, Waiting
+from db.session import transaction
+from pages.parts import state
+from pages.parts.access import Identity
+from pages.parts.desk import Given, Mode, Task, given
+from pages.parts.store import store
+from pages.parts.words import METHOD_NAMES, percent
+
+QUESTION: Final = "What share of the tumour bed is covered by malignant cells?"
+WITH_AI: Final = "Now that you see the models: keep your score, or change it."
+ALONE: Final = "Look once more, without any help: keep your score, or change it."
+ANSWER: Final = "Training case: your score beside the reference."
+
+_SAVED, _ERROR, _ATTEMPT, _ANSWER = (
+    f"read.{name}" for name in ("saved", "error", "attempt", "answer")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A training case whose reference the reader has not seen yet."""
+
+    study_id: int
+    step: AssignmentRecord
+    value: int | None
+
+
+def next_task(study: StudyRecord, identity: Identity) -> Task | str:
+    """What this reader does next in the study: a read, or why there is none.
+
+    Nothing of a model or of another reader is in it before the reader's own score
+    of that read is committed: the records refuse to give it.
+    """
+    with transaction(store()) as db:
+        answered: _Answered | None = st.session_state.get(_ANSWER)
+        if answered is not None and answered.study_id == study.id:
+            shown = records.reveal(db, assignment_id=answered.step.id, reader=identity.name)
+            own = "not scored" if answered.value is None else f"{answered.value} %"
+            beside = (("Your score", own), ("Reference", percent(shown.reference)))
+            return _task(answered.step, "feedback", ANSWER, beside)
+        step = records.next_assignment(db, study_id=study.id, reader=identity.name)
+        if isinstance(step, AssignmentRecord):
+            if step.phase != "after":
+                question = QUESTION if step.phase == "before" else ALONE
+                return _task(step, "score", question)
+            shown = records.reveal(db, assignment_id=step.id, reader=identity.name)
+            beside = tuple(
+                (METHOD_NAMES.get(method, method), f"{percent(s.value)}{_range(s.low, s.high)}")
+                for method, s in shown.model_scores.items()
+            )
+            return _task(step, "score", f"{WITH_AI} (Models: {WEAK_SCALE} scale.)", beside)
+    if step is None:
+        return "You have read every case of this study. Thank you."
+    if isinstance(step, Waiting):
+        return (
+            f"The next case waits until {step.until:%d %B %Y, %H:%M} UTC, so that you do not "
+            "remember it. Come back then; what you gave is kept."
+        )
+    assert isinstance(step, NotQualified)
+    return (
+        f"Your training scores are {100 * step.error:.0f} points from the references on average, "
+        f"and this study asks for {100 * step.limit:.0f} or less. Speak with its coordinator "
+        "before you go on."
+    )
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"  ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def _task(
+    step: AssignmentRecord, mode: Mode, question: str, beside: tuple[tuple[str, str], ...] = ()
+) -> Task:
+    kind = "Training case" if step.is_training else "Case"
+    return Task(
+        token=f"{step.id}.{step.phase}" + (".answer" if mode == "feedback" else ""),
+        assignment=step.id,
+        phase=step.phase,
+        mode=mode,
+        png=step.png,
+        mpp=step.mpp,
+        where=f"{kind} {step.position + 1} of {step.total}",
+        question=question,
+        done=step.done,
+        total=step.total,
+        start=None if step.before is None else round(100 * step.before),
+        beside=beside,
+        saved=st.session_state.get(_SAVED, ""),
+        error=st.session_state.get(_ERROR, ""),
+        attempt=st.session_state.get(_ATTEMPT, 0),
+    )
+
+
+def take(study: StudyRecord, identity: Identity) -> None:
+    """Keep what the desk sent. "Saved" is said only after it is on disk."""
+    try:
+        sent = given(state.DESK)
+        if sent.mode == "feedback":
+            st.session_state.pop(_ANSWER, None)
+            return
+        answered = _keep(study, identity, sent)
+    except (RecordError, ValueError) as error:
+        st.session_state[_ERROR] = str(error)
+        st.session_state[_ATTEMPT] = st.session_state.get(_ATTEMPT, 0) + 1
+        return
+    st.session_state[_SAVED] = f"Saved at {datetime.now(UTC):%H:%M:%S} UTC."
+    st.session_state[_ERROR] = ""
+    if answered is not None:
+        st.session_state[_ANSWER] = answered
+
+
+def _keep(study: StudyRecord, identity: Identity, sent: Given) -> _Answered | None:
+    with transaction(store()) as db:
+        step = records.next_assignment(db, study_id=study.id, reader=identity.name)
+        is_next = isinstance(step, AssignmentRecord) and step.id == sent.assignment
+        seen = sent.phase == "after"
+        if isinstance(step, AssignmentRecord) and is_next:
+            seen = seen or step.sha256 in state.case().shown
+        records.commit_reading(
+            db,
+            assignment_id=sent.assignment,
+            reader=identity.name,
+            phase=_phase(sent.phase),
+            cellularity=None if sent.value is None else sent.value / 100,
+            cannot_score_reason=sent.reason,
+            confidence=sent.confidence,
+            seconds=sent.seconds,
+            seen_models=seen,
+            software=SOFTWARE,
+            token=sent.token,
+        )
+    if isinstance(step, AssignmentRecord) and is_next and step.is_training and study.show_feedback:
+        return _Answered(study.id, step, sent.value)
+    return None
+
+
+_PHASES: Final[Mapping[str, records.Phase]] = {
+    "before": "before",
+    "after": "after",
+    "control": "control",
+}
+
+
+def _phase(name: str) -> records.Phase:
+    if name not in _PHASES:
+        raise ValueError(f"{name!r} is no phase of a read.")
+    return _PHASES[name]

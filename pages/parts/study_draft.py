@@ -1,0 +1,194 @@
+"""A study in the making: its cases, kept in the session until it is created."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from cellularity_core.fingerprint import fingerprint, is_same_tissue
+from cellularity_core.patch import Patch, Rejected, collect, load_all
+from db.records import NewCase
+from pages.parts import state
+from pages.parts.intake import is_waiting
+
+_TCGA: Final = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
+
+PATCH, PATIENT, TRAINING, REFERENCE = "Patch", "Patient (pseudonym)", "Training", "Reference (%)"
+"""Columns of the table of cases."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """Cases of a study that is not created yet.
+
+    Attributes
+    ----------
+    patches : dict of str to Patch
+        By checksum, in the order they came.
+    problems : list of str
+        Why files were left out.
+    uploads : int
+        How often files were taken in; part of the drop box's key.
+    """
+
+    patches: dict[str, Patch] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    uploads: int = 0
+
+    def add(self, items: Iterable[Patch | Rejected]) -> None:
+        """Take in patches; what cannot be a case is said in `problems`."""
+        for item in items:
+            if isinstance(item, Rejected):
+                self.problems.append(item.reason)
+            elif is_waiting(item):
+                self.problems.append(
+                    f"{item.name} states a pixel size that cannot be right; open it on the page "
+                    "Analyse, give the true size there, and take it from there."
+                )
+            else:
+                self.patches.setdefault(item.sha256, item)
+
+
+def draft() -> Draft:
+    """The draft of this session."""
+    found: Draft = st.session_state.setdefault(state.STUDY_DRAFT, Draft())
+    return found
+
+
+def case_sources(made: Draft) -> None:
+    """Let the user take cases from the Analyse page, from files or from a folder."""
+    here = list(state.case().patches.values())
+    files = st.file_uploader(
+        "Drop H&E patches here: PNG, JPEG, TIFF, or a ZIP of them",
+        accept_multiple_files=True,
+        key=f"{state.STUDY_UPLOAD}.{made.uploads}",
+    )
+    if files:
+        for file in files:
+            made.add(load_all(file.getvalue(), file.name))
+        made.uploads += 1
+        st.rerun()
+    folder, take = st.columns([4, 1], vertical_alignment="bottom")
+    typed = folder.text_input(
+        "or a folder on the machine that runs this app", key=state.STUDY_FOLDER
+    )
+    if take.button("Take folder", disabled=not typed.strip(), width="stretch"):
+        path = Path(typed.strip()).expanduser()
+        if path.is_dir():
+            made.add(collect([path]))
+        else:
+            made.problems.append(f"There is no folder “{typed}” on the machine that runs this app.")
+        st.rerun()
+    left, right = st.columns(2)
+    label = f"Take the {len(here)} patches of the page Analyse" if here else "Nothing on Analyse"
+    if left.button(label, disabled=not here, width="stretch"):
+        made.add(here)
+        st.rerun()
+    if right.button("Start over", disabled=not (made.patches or made.problems), width="stretch"):
+        st.session_state[state.STUDY_DRAFT] = Draft(uploads=made.uploads + 1)
+        st.rerun()
+    for problem in made.problems[:10]:
+        st.warning(problem)
+
+
+def case_table(made: Draft) -> pd.DataFrame:
+    """Let the user name patients, choose training cases and give their references.
+
+    Returns
+    -------
+    DataFrame
+        A row a patch, in the order of the draft.
+    """
+    rows = [
+        {PATCH: p.name, PATIENT: patient_in(p.name), TRAINING: False, REFERENCE: None}
+        for p in made.patches.values()
+    ]
+    frame = pd.DataFrame(rows).astype({REFERENCE: "float64"})
+    config = st.column_config
+    edited: pd.DataFrame = st.data_editor(
+        frame,
+        key=f"{state.STUDY_CASES}.{len(rows)}.{made.uploads}",
+        hide_index=True,
+        height=min(38 + 35 * len(rows), 400),
+        disabled=[PATCH],
+        column_config={
+            PATIENT: config.TextColumn(
+                help="Patches of one patient are not independent; intervals count patients. "
+                "Empty: a patient of its own. Never a name or a hospital's number."
+            ),
+            TRAINING: config.CheckboxColumn(help="Read before the real cases; not in statistics."),
+            REFERENCE: config.NumberColumn(
+                min_value=0, max_value=100, help="What a training case is compared with."
+            ),
+        },
+    )
+    return edited
+
+
+def patient_in(name: str) -> str:
+    """Patient that a TCGA file name tells, "" for other names."""
+    found = _TCGA.search(name)
+    return found.group() if found else ""
+
+
+def faults(made: Draft, table: pd.DataFrame) -> list[str]:
+    """What must be put right before the study can be created."""
+    found = []
+    training = table[TRAINING].astype(bool)
+    if not len(table):
+        return ["There are no cases yet."]
+    if training.all():
+        found.append("Every case is a training case; leave some to be read in earnest.")
+    lacking = table.loc[training & table[REFERENCE].isna(), PATCH]
+    if len(lacking):
+        found.append(
+            f"{', '.join(lacking[:3])}: a training case needs a reference to compare with."
+        )
+    return found
+
+
+def look_alikes(made: Draft) -> list[tuple[str, str]]:
+    """Names of patches that show the same tissue though their pixels differ."""
+    marks = [(p.name, fingerprint(p.pixels)) for p in made.patches.values()]
+    return [
+        (a, b)
+        for k, (a, one) in enumerate(marks)
+        for b, other in marks[k + 1 :]
+        if is_same_tissue(one, other)
+    ]
+
+
+def new_cases(made: Draft, table: pd.DataFrame) -> list[NewCase]:
+    """The draft's patches as cases."""
+    return [
+        NewCase(
+            sha256=patch.sha256,
+            name=patch.name,
+            width=patch.width,
+            height=patch.height,
+            mpp=patch.mpp,
+            phash=fingerprint(patch.pixels),
+            png=encoded(patch.pixels),
+            patient=_text(row[PATIENT]),
+            is_training=bool(row[TRAINING]),
+            reference=row[REFERENCE] / 100 if row[TRAINING] else None,
+        )
+        for patch, (_, row) in zip(made.patches.values(), table.iterrows(), strict=True)
+    ]
+
+
+def _text(value: Any) -> str | None:
+    text = "" if pd.isna(value) else str(value).strip()
+    return text or None
+
+
+def encoded(pixels: "np.ndarray[Any, np.dtype[np.uint8]]") -> bytes:
+    """Pixels as PNG, without anything else that the file held."""
+    _, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return bytes(data)

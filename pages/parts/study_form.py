@@ -1,0 +1,165 @@
+"""The form that creates a study."""
+
+import secrets
+from typing import Final
+
+import streamlit as st
+
+from cellularity_core.export import SOFTWARE
+from db import records
+from db.records import StudyPlan
+from db.session import snapshot, transaction
+from pages.parts import access, state
+from pages.parts.scoring import Engine, chosen_engine, scored
+from pages.parts.store import store
+from pages.parts.study_draft import (
+    TRAINING,
+    Draft,
+    case_sources,
+    case_table,
+    draft,
+    faults,
+    look_alikes,
+    new_cases,
+)
+
+ARMS: Final = {
+    "before": "Before AI only: readers never see the models",
+    "before-after": "Before, then after AI: each case is scored, then scored again with the models",
+    "before-after with control": "Before, then after AI, with a control arm: half of the cases "
+    "are scored a second time without AI",
+}
+"""Arms of a study in words."""
+
+CREATED: Final = "studies.created"
+
+CONTROL_NOTE: Final = (
+    "Without a control arm a score that moves toward the models cannot be told from one that "
+    "moves because the case was read twice."
+)
+
+
+def study_form(identity: access.Identity) -> None:
+    """Let a coordinator describe a study, and create it."""
+    made = draft()
+    st.markdown("**1. Cases**")
+    case_sources(made)
+    if not made.patches:
+        st.info("Drop patches, name a folder, or take those of the page Analyse.")
+        return
+    table = case_table(made)
+    for one, other in look_alikes(made)[:5]:
+        st.warning(f"{one} and {other} show the same tissue; one of them is enough.")
+    training = int(table[TRAINING].sum())
+    st.caption(f"{len(table) - training} cases to read and {training} training cases.")
+
+    st.markdown("**2. Readers**")
+    with snapshot(store()) as db:
+        known = [reader.name for reader in records.all_readers(db)]
+    chosen = st.multiselect(
+        "Readers",
+        known,
+        key="studies.readers",
+        accept_new_options=not access.has_sign_in(),
+        placeholder="Choose readers" if access.has_sign_in() else "Choose, or type a new name",
+        help="Each reads all cases in an order of their own.",
+    )
+
+    st.markdown("**3. Design**")
+    name = st.text_input("Name of the study", key="studies.name", max_chars=120)
+    description = st.text_area("What it is for", key="studies.description", height=68)
+    arm = st.radio("Arm", list(ARMS), format_func=ARMS.__getitem__, key="studies.arm")
+    if arm == "before-after":
+        st.caption(CONTROL_NOTE)
+    left, middle, right = st.columns(3)
+    share = left.slider(
+        "Hidden repeats (%)",
+        0,
+        100,
+        20,
+        key="studies.repeats",
+        help="Share of the cases that each reader meets a second time, unannounced.",
+    )
+    wash_out = middle.number_input(
+        "Wash-out (days)", 0, 365, 14, key="studies.washout", help="Least time before a repeat."
+    )
+    seed = right.number_input(
+        "Seed", 0, 2**31 - 1, _first_seed(), key="studies.seed", help="The same seed, same orders."
+    )
+    feedback, limit = False, None
+    if training:
+        left, right = st.columns(2)
+        feedback = left.toggle("Show the reference after each training case", True)
+        wanted = left.toggle("Ask for proficiency before the real cases", False)
+        if wanted:
+            limit = right.number_input(
+                "Largest mean difference from the references (points)", 1, 100, 15
+            )
+    wrong = faults(made, table)
+    if not chosen:
+        wrong.append("Choose at least one reader.")
+    if not name.strip():
+        wrong.append("Give the study a name.")
+    for sentence in wrong:
+        st.caption(f":material/info: {sentence}")
+    models = chosen_engine()
+    if not st.button(
+        "Score the cases by the models and create the study",
+        key=state.STUDY_CREATE,
+        type="primary",
+        disabled=bool(wrong),
+    ):
+        return
+    access.allow("study")
+    plan = StudyPlan(
+        name=name.strip(),
+        description=description.strip(),
+        arm=arm,
+        seed=int(seed),
+        repeat_share=share / 100,
+        washout_days=float(wash_out),
+        proficiency=None if limit is None else limit / 100,
+        show_feedback=feedback,
+        model_set=models.scorer.model_set.name,
+        model_sha256=models.scorer.model_set.sha256,
+        readers=chosen,
+        cases=new_cases(made, table),
+    )
+    _create(plan, made, models, identity)
+
+
+def _first_seed() -> int:
+    seed: int = st.session_state.setdefault("studies.first_seed", secrets.randbelow(10_000))
+    return seed
+
+
+def _create(plan: StudyPlan, made: Draft, models: Engine, identity: access.Identity) -> None:
+    """Score every case, then keep the study and the scores at once or not at all."""
+    results = []
+    bar = st.progress(0.0)
+    for done, patch in enumerate(made.patches.values()):
+        bar.progress(done / len(made.patches), text=f"Scoring {patch.name}")
+        results.append(scored(patch, models).result)
+    bar.empty()
+    with transaction(store()) as db:
+        known = {reader.name for reader in records.all_readers(db)}
+        for reader in plan.readers:
+            if reader not in known:
+                records.enrol(db, name=reader, actor=identity.name)
+        created = records.create_study(db, plan, actor=identity.name)
+        for result in results:
+            records.keep_model_scores(
+                db,
+                sha256=result.sha256,
+                scores={m: (s.value, s.low, s.high) for m, s in result.scores.items()},
+                model_set=result.model_set,
+                model_sha256=result.model_sha256,
+                software=SOFTWARE,
+                actor=identity.name,
+            )
+        records.open_study(db, study_id=created.id, actor=identity.name)
+    st.session_state[state.STUDY_DRAFT] = Draft(uploads=made.uploads + 1)
+    st.session_state[CREATED] = (
+        f"“{plan.name}” is open for {', '.join(plan.readers)}. They find it on the page Read."
+    )
+    st.rerun()

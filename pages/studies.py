@@ -1,0 +1,158 @@
+"""Studies: who reads which patches, in what design, and how far everybody is."""
+
+import pandas as pd
+import streamlit as st
+
+from cellularity_core.agreement import sample_size
+from db import records
+from db.records import StudyRecord
+from db.session import snapshot, transaction
+from pages.parts import access
+from pages.parts.frame import show
+from pages.parts.store import store
+from pages.parts.study_form import ARMS, CREATED, study_form
+
+
+def page() -> None:
+    """Draw the page from top to bottom."""
+    identity = access.allow("study")
+    st.title("Studies", anchor=False)
+    if created := st.session_state.pop(CREATED, None):
+        st.success(created)
+    with snapshot(store()) as db:
+        known = records.studies(db)
+    running, new, size = st.tabs(["Studies", "New study", "How many cases?"])
+    with running:
+        if not known:
+            st.info("There is no study yet. Make one under “New study”.", icon=":material/science:")
+        for study in known:
+            _study(study, identity)
+    with new:
+        study_form(identity)
+    with size:
+        _size()
+
+
+def _study(study: StudyRecord, identity: access.Identity) -> None:
+    """Design and progress of one study, and what may be done with it."""
+    with st.container(border=True):
+        title, state, action = st.columns([4, 1, 1.2], vertical_alignment="center")
+        title.markdown(f"**{access.plain(study.name)}**")
+        state.badge(study.state, color={"open": "green", "closed": "gray"}.get(study.state, "blue"))
+        if study.state == "draft":
+            action.button("Open", key=f"studies.open.{study.id}", on_click=_open, args=(study.id,))
+        elif study.state == "open":
+            action.button(
+                "Close",
+                key=f"studies.close.{study.id}",
+                on_click=_close,
+                args=(study.id,),
+                help="Ends the reading for good; consensus and results come after it.",
+            )
+        if study.description:
+            st.text(study.description)
+        line = (
+            f"{study.n_cases} cases"
+            + (f" and {study.n_training} training cases" if study.n_training else "")
+            + f" · {ARMS[study.arm]} · {100 * study.repeat_share:.0f} % hidden repeats after "
+            f"{study.washout_days:g} days · seed {study.seed} · models {study.model_set or 'none'}"
+        )
+        if study.proficiency is not None:
+            line += f" · proficiency line {100 * study.proficiency:.0f} points"
+        st.caption(line)
+        with snapshot(store()) as db:
+            standing = records.progress(db, study.id)
+        st.dataframe(
+            pd.DataFrame(
+                [
+                    {
+                        "Reader": one.reader,
+                        "Read": one.done / one.total if one.total else 0.0,
+                        "Reads": f"{one.done} of {one.total}",
+                        "Training error (points)": (
+                            None if one.training_error is None else 100 * one.training_error
+                        ),
+                        "Qualified": {True: "yes", False: "no", None: "–"}[one.qualified],
+                    }
+                    for one in standing
+                ]
+            ),
+            hide_index=True,
+            key=f"studies.progress.{study.id}",
+            column_config={
+                "Read": st.column_config.ProgressColumn(format="percent"),
+                "Training error (points)": st.column_config.NumberColumn(format="%.0f"),
+            },
+            placeholder="–",
+        )
+        if study.state != "closed":
+            _add_reader(study)
+
+
+def _add_reader(study: StudyRecord) -> None:
+    with snapshot(store()) as db:
+        others = [r.name for r in records.all_readers(db) if r.name not in study.readers]
+    if not others:
+        return
+    who, add = st.columns([3, 1], vertical_alignment="bottom")
+    key = f"studies.add.{study.id}"
+    chosen = who.selectbox("Add a reader", others, index=None, key=key)
+    add.button(
+        "Add",
+        key=f"{key}.button",
+        disabled=chosen is None,
+        on_click=_join,
+        args=(study.id, chosen),
+        width="stretch",
+    )
+
+
+def _open(study_id: int) -> None:
+    identity = access.allow("study")
+    with transaction(store()) as db:
+        records.open_study(db, study_id=study_id, actor=identity.name)
+
+
+def _close(study_id: int) -> None:
+    identity = access.allow("study")
+    with transaction(store()) as db:
+        records.close_study(db, study_id=study_id, actor=identity.name)
+
+
+def _join(study_id: int, reader: str) -> None:
+    identity = access.allow("study")
+    with transaction(store()) as db:
+        records.add_reader_to_study(db, study_id=study_id, reader=reader, actor=identity.name)
+
+
+@st.cache_data(show_spinner="Working out the number of cases…")
+def _sizes(width: float, icc: float, share: float) -> list[dict[str, object]]:
+    return [
+        {"Readers": size.readers, "Cases": size.cases, "Reads": size.reads, "Width": size.width}
+        for size in sample_size(width, icc, reader_share=share)
+    ]
+
+
+def _size() -> None:
+    """Cases and readers for a wanted width of the interval of ICC(A,1)."""
+    st.markdown(
+        "How many cases and readers give the interval of **ICC(A,1)** the width you want? "
+        "More readers help more than more cases where readers differ in level."
+    )
+    left, middle, right = st.columns(3)
+    icc = left.slider("Expected ICC(A,1)", 0.50, 0.98, 0.85, 0.01, key="studies.size_icc")
+    width = middle.slider("Width of the interval", 0.05, 0.50, 0.20, 0.01, key="studies.size_width")
+    share = right.slider(
+        "Readers' share of the error",
+        0.0,
+        0.9,
+        0.25,
+        0.05,
+        key="studies.size_share",
+        help="How much of the disagreement is a reader being always higher or lower.",
+    )
+    if st.button("Work it out", key="studies.size"):
+        st.dataframe(pd.DataFrame(_sizes(width, icc, share)), hide_index=True, placeholder="> 500")
+
+
+show(page)

@@ -1,0 +1,223 @@
+"""A study in a real browser: created by a coordinator, read by keyboard alone, blinded."""
+
+import re
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import pytest
+from sqlalchemy import Engine
+
+from cellularity_core.fingerprint import fingerprint
+from cellularity_core.patch import load_patch
+from db import records
+from db.session import connect, database_url, snapshot, transaction, upgrade
+from pages.parts.study_draft import encoded
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SECRET = 0.2871
+"""Score of a model and of a peer that must not reach a reader before their own."""
+TELLING = re.compile(r"29 %|28\.71|0\.2871|GBT|Nuclei features|weak TC")
+
+
+@pytest.fixture
+def page(chromium: "Browser") -> Iterator["Page"]:
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def db(app_server: str, app_records: Path) -> Iterator[Engine]:
+    engine = connect(database_url(str(app_records)))
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+def make_study(
+    db: Engine, files: list[Path], name: str, readers: list[str], arm: records.Design
+) -> records.StudyRecord:
+    cases = []
+    for path in files:
+        patch = load_patch(path.read_bytes(), path.name)
+        small = cv2.resize(patch.pixels, (256, 256), interpolation=cv2.INTER_AREA)
+        made = load_patch(encoded(small), path.name, 1.0)
+        cases.append(
+            records.NewCase(
+                sha256=made.sha256,
+                name=path.name,
+                width=256,
+                height=256,
+                mpp=1.0,
+                phash=fingerprint(made.pixels),
+                png=encoded(made.pixels),
+            )
+        )
+    plan = records.StudyPlan(
+        name=name,
+        description="",
+        arm=arm,
+        seed=1,
+        repeat_share=0.0,
+        washout_days=0.0,
+        proficiency=None,
+        show_feedback=False,
+        model_set="starter",
+        model_sha256="0" * 64,
+        readers=readers,
+        cases=cases,
+    )
+    with transaction(db) as session:
+        for reader in readers:
+            records.enrol(session, name=reader)
+        study = records.create_study(session, plan, actor="Coordinator")
+        for case in cases:
+            records.keep_model_scores(
+                session,
+                sha256=case.sha256,
+                scores={"gbt": (SECRET, 0.2, 0.4)},
+                model_set="starter",
+                model_sha256="0" * 64,
+                software="test",
+            )
+        return records.open_study(session, study_id=study.id, actor="Coordinator")
+
+
+def shown(page: "Page", after: str | None = None) -> str:
+    """Wait until the desk shows a patch, another one than `after`; its token."""
+    page.wait_for_function(
+        "known => { const d = document.querySelector('[data-shown]');"
+        " return d && d.dataset.shown && d.dataset.shown !== known }",
+        arg=after,
+    )
+    return str(page.evaluate("document.querySelector('[data-shown]').dataset.shown"))
+
+
+def given(db: Engine, study: records.StudyRecord, reader: str) -> list[records.ReadingRecord]:
+    with snapshot(db) as session:
+        return records.own_readings(session, study_id=study.id, reader=reader)
+
+
+def test_eighty_patches_by_keyboard_alone(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[:80]
+    study = make_study(db, files, "Eighty", ["Keys"], "before")
+    page.goto(f"{app_server}/read?reader=Keys")
+    token = shown(page)
+    keys = page.keyboard
+    spent = []
+    for k in range(80):
+        if k == 40:  # a crash in the middle: the tab is gone, with a score half given
+            keys.press("3")
+            page.reload()
+            assert shown(page) == token
+            assert page.locator("output.value").inner_text() == "30 %"
+        if k % 20 == 19:
+            keys.press("n")
+            keys.press("2")
+        else:
+            keys.press(str(k % 10))
+            keys.press("ArrowRight")
+            keys.press("f")
+        begun = time.perf_counter()
+        keys.press("Enter")
+        if k < 79:
+            token = shown(page, token)
+        else:
+            page.get_by_text("You have read every case").wait_for()
+        spent.append(time.perf_counter() - begun)
+    kept = given(db, study, "Keys")
+    assert [r.cellularity for r in kept] == [
+        None if k % 20 == 19 else pytest.approx((10 * (k % 10) + 1) / 100) for k in range(80)
+    ]
+    assert all(r.confidence == 1 for r in kept if r.cellularity is not None)
+    assert all(r.seconds is not None and r.seconds >= 0 for r in kept)
+    assert len({r.sha256 for r in kept}) == 80
+    print(f"\nseconds in the software a case: median {statistics.median(spent):.2f}")  # noqa: T201
+
+
+def test_nothing_of_models_or_peers_before_the_own_score(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[80:83]
+    study = make_study(db, files, "Blinded", ["Blind", "Peer"], "before-after")
+    with transaction(db) as session:
+        for _ in range(2):  # the peer has scored one case, twice
+            step = records.next_assignment(session, study_id=study.id, reader="Peer")
+            assert isinstance(step, records.AssignmentRecord)
+            records.commit_reading(
+                session,
+                assignment_id=step.id,
+                reader="Peer",
+                phase=step.phase,
+                cellularity=SECRET,
+                cannot_score_reason=None,
+                confidence=None,
+                seconds=1.0,
+                seen_models=False,
+                software="test",
+                token=f"peer{step.phase}",
+            )
+    received: list[str] = []
+
+    def listen(socket: object) -> None:
+        socket.on(  # type: ignore[attr-defined]
+            "framereceived",
+            lambda data: received.append(data if isinstance(data, str) else data.decode("latin-1")),
+        )
+
+    page.on("websocket", listen)
+    page.goto(f"{app_server}/read?reader=Blind")
+    token = shown(page)
+    for place in ("read", "agreement?study=" + str(study.id), "studies", "models", ""):
+        page.goto(f"{app_server}/{place}{'&' if '?' in place else '?'}reader=Blind")
+        page.wait_for_timeout(1500)
+        if place == "":
+            page.locator("input[type=file]").set_input_files(
+                {"name": "again.png", "mimeType": "image/png", "buffer": first_image(db, study)}
+            )
+            page.get_by_text("belongs to a study").first.wait_for()
+        if place.startswith("read"):
+            assert not TELLING.search(without_pictures("\n".join(received)))
+        else:
+            everything = without_pictures("\n".join(received))
+            assert not re.search(r"29 %|28\.71|0\.2871", everything)
+    page.goto(f"{app_server}/read?reader=Blind")
+    assert shown(page) == token
+    page.keyboard.press("5")
+    page.keyboard.press("Enter")
+    shown(page, token)
+    page.get_by_text("29 %").first.wait_for()  # the model, now that the own score is kept
+    assert [r.cellularity for r in given(db, study, "Blind")] == [0.5]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.get_by_text("Case 2 of 3").wait_for()
+    kept = given(db, study, "Blind")
+    assert [(r.phase, r.cellularity, r.seen_models) for r in kept] == [
+        ("before", 0.5, False),
+        ("after", 0.51, True),
+    ]
+
+
+def first_image(db: Engine, study: records.StudyRecord) -> bytes:
+    with snapshot(db) as session:
+        sha256 = records.cases(session, study.id)[0].sha256
+        image = records.image(session, sha256=sha256)
+    assert image is not None
+    return bytes(image)
+
+
+def without_pictures(text: str) -> str:
+    """`text` without long runs of base64, in which any few letters may occur."""
+    return re.sub(r"[A-Za-z0-9+/=]{200,}", "", text)
