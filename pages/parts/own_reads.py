@@ -25,7 +25,7 @@ def own_reads(study: StudyRecord, identity: Identity) -> None:
         mine = records.own_readings(db, study_id=study.id, reader=identity.name)
     if not mine:
         return
-    with st.expander(f"Your {len(mine)} scores so far, and corrections", icon=":material/edit:"):
+    with st.expander(f"Your scores so far ({len(mine)}), and corrections", icon=":material/edit:"):
         if done := st.session_state.pop(_DONE, None):
             st.success(done)
         st.caption(

@@ -141,8 +141,8 @@ function makeDesk(root) {
   }
 
   function beside() {
-    const place = find("beside");
-    place.replaceChildren();
+    const area = find("beside");
+    area.replaceChildren();
     if (!data.beside?.length) return;
     const table = document.createElement("table");
     for (const [name, text] of data.beside) {
@@ -150,7 +150,7 @@ function makeDesk(root) {
       row.insertCell().textContent = name;
       row.insertCell().textContent = text;
     }
-    place.append(table);
+    area.append(table);
   }
 
   function draw() {
@@ -158,6 +158,7 @@ function makeDesk(root) {
     find("where").textContent = data.where;
     root.querySelector("progress").value = data.total ? data.done / data.total : 0;
     find("question").textContent = data.question;
+    beside();
     const shown = state.reason !== null ? "not scored" : state.value === null ? "–" : `${state.value} %`;
     find("value").textContent = shown;
     find("value").style.fontSize = state.reason !== null ? "1.4rem" : "";
