@@ -17,8 +17,9 @@ def page() -> None:
     """Draw the page from top to bottom."""
     identity = access.allow("study")
     st.title("Studies", anchor=False)
-    if created := st.session_state.pop(CREATED, None):
-        st.success(created)
+    with st.container():  # so that the tabs keep their place, and stay open, without it
+        if created := st.session_state.pop(CREATED, None):
+            st.success(created)
     with snapshot(store()) as db:
         known = records.studies(db)
     running, new, size = st.tabs(["Studies", "New study", "How many cases?"])
@@ -42,13 +43,14 @@ def _study(study: StudyRecord, identity: access.Identity) -> None:
         if study.state == "draft":
             action.button("Open", key=f"studies.open.{study.id}", on_click=_open, args=(study.id,))
         elif study.state == "open":
-            action.button(
-                "Close",
-                key=f"studies.close.{study.id}",
-                on_click=_close,
-                args=(study.id,),
-                help="Ends the reading for good; consensus and results come after it.",
-            )
+            with action.popover("Close…", width="stretch"):
+                st.markdown("No score is taken any more, and that cannot be undone.")
+                st.button(
+                    "Close the study",
+                    key=f"studies.close.{study.id}",
+                    on_click=_close,
+                    args=(study.id,),
+                )
         if study.description:
             st.text(study.description)
         line = (
