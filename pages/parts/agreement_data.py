@@ -234,8 +234,11 @@ def case_names(readings: Iterable[ReadingRecord]) -> dict[str, str]:
     """A name for each patch by its checksum; a part of it behind names that are not unique."""
     patches = {reading.sha256: reading.patch for reading in readings}
     often = Counter(patches.values())
+    digits = next(
+        n for n in (8, 16, 32, 64) if len({patch[:n] for patch in patches}) == len(patches)
+    )
     return {
-        patch: name if often[name] == 1 else f"{name} ({patch[:8]})"
+        patch: name if often[name] == 1 else f"{name} ({patch[:digits]})"
         for patch, name in patches.items()
     }
 
@@ -333,69 +336,6 @@ def _advice(material: Material, model: str) -> dict[str, float]:
 
 def _numbers(values: Iterable[float | None]) -> Floats:
     return np.array([np.nan if value is None else value for value in values], float)
-
-
-@dataclass(frozen=True, slots=True)
-class Disputed:
-    """A case of the disagreement queue.
-
-    Attributes
-    ----------
-    case : str
-    scores : dict of str to float
-        First reads of readers and scores of models, by rater.
-    refused : tuple of str
-        Readers who said that it cannot be scored.
-    spread : float or None
-        Largest less smallest score of readers; None with fewer than two.
-    gap : float or None
-        Mean of the models less mean of the readers; None without one of both.
-    """
-
-    case: str
-    scores: dict[str, float]
-    refused: tuple[str, ...]
-    spread: float | None
-    gap: float | None
-
-
-def queue(table: RatingTable, *, by_gap: bool) -> list[Disputed]:
-    """Cases with a disagreement, the largest first, by readers' spread or models' gap.
-
-    Where two differ by as much, the case that somebody could not score comes first.
-    """
-    scores: dict[str, dict[str, float]] = {case: {} for case in table.cases}
-    refused: dict[str, list[str]] = {case: [] for case in table.cases}
-    for rating in table.ratings:
-        if rating.repeat:
-            continue
-        if rating.score is not None:
-            scores[rating.case_id][rating.reader] = rating.score
-        elif rating.cannot_score and rating.kind == "reader":
-            refused[rating.case_id].append(rating.reader)
-    found = []
-    for case, given in scores.items():
-        readers = [score for name, score in given.items() if table.kinds[name] == "reader"]
-        models = [score for name, score in given.items() if table.kinds[name] == "model"]
-        found.append(
-            Disputed(
-                case=case,
-                scores=given,
-                refused=tuple(refused[case]),
-                spread=max(readers) - min(readers) if len(readers) > 1 else None,
-                gap=float(np.mean(models) - np.mean(readers)) if models and readers else None,
-            )
-        )
-
-    def size(entry: Disputed) -> tuple[float, int, str]:
-        amount = entry.gap if by_gap else entry.spread
-        return (
-            (-abs(amount), -len(entry.refused), entry.case)
-            if amount is not None
-            else (1.0, -len(entry.refused), entry.case)
-        )
-
-    return sorted(found, key=size)
 
 
 def span(moments: Collection[datetime]) -> str:

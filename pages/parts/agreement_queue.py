@@ -9,7 +9,8 @@ import streamlit as st
 from db import records
 from db.session import snapshot, transaction
 from pages.parts import access, state
-from pages.parts.agreement_data import Disputed, Material, queue
+from pages.parts.agreement_data import Material
+from pages.parts.agreement_disputes import Disputed, queue
 from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import report_of
 from pages.parts.store import store

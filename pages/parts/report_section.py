@@ -11,6 +11,7 @@ from db import records
 from db.session import snapshot
 from pages.parts import access, state
 from pages.parts.access import Identity
+from pages.parts.agreement_data import Material
 from pages.parts.agreement_source import Chosen, read_everyday, read_study
 from pages.parts.report_content import Content, content
 from pages.parts.report_files import csv_archive, json_text
@@ -22,9 +23,9 @@ _MADE: Final = "agreement.report_made"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A report as files, and the ratings it was made of."""
+    """A report as files, and what was on screen when it was made."""
 
-    key: str
+    of: str
     told: Content
     pdf: bytes
     archive: bytes
@@ -43,7 +44,7 @@ def report_section(chosen: Chosen) -> None:
         with st.spinner("Making the report…"):
             st.session_state[_MADE] = make(chosen, identity)
     made: Made | None = st.session_state.get(_MADE)
-    if made is None or made.key != chosen.material.key:
+    if made is None or made.of != _key(chosen.material):
         return
     told = made.told
     st.success(
@@ -67,6 +68,11 @@ def report_section(chosen: Chosen) -> None:
             on_click="ignore",
             width="stretch",
         )
+
+
+def _key(material: Material) -> str:
+    """Changes with anything that is on screen and in a report."""
+    return repr((material.key, len(material.rows), material.n_amended, material.consensus))
 
 
 def make(chosen: Chosen, identity: Identity) -> Made:
@@ -94,4 +100,4 @@ def make(chosen: Chosen, identity: Identity) -> Made:
         made_at=datetime.now(UTC).replace(microsecond=0),
         made_by=identity.name,
     )
-    return Made(chosen.material.key, told, pdf(told), csv_archive(told), json_text(told))
+    return Made(_key(chosen.material), told, pdf(told), csv_archive(told), json_text(told))

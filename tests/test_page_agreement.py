@@ -1,0 +1,639 @@
+"""The page Agreement: which ratings count, and that it shows what the core computes of them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from agreement_support import METHODS, seeded_study
+from db_support import commit, new_case, plan, sha
+from streamlit.testing.v1 import AppTest
+
+from cellularity_core.agreement import Rating, RatingTable, Statistic, agreement_report
+from db import records
+from db.session import snapshot, transaction
+from pages.parts import state
+from pages.parts.access import Identity
+from pages.parts.agreement_data import (
+    MEAN_OF_MODELS,
+    Material,
+    movement,
+    of_everyday,
+    readers_mean,
+)
+from pages.parts.agreement_disputes import queue
+from pages.parts.agreement_figures import (
+    MOST_PAIRS,
+    ForestRow,
+    confusion_counts,
+    forest,
+    forest_rows,
+)
+from pages.parts.agreement_source import read_study
+from pages.parts.agreement_words import number, pair_rows, points
+from pages.parts.store import store
+from pages.parts.words import METHOD_NAMES
+
+APP = str(Path(__file__).resolve().parent.parent / "app.py")
+COORDINATOR = Identity("Cora", "admin", False, None)
+SECTIONS = (
+    "At a glance",
+    "Statistics",
+    "Two by two",
+    "Over time",
+    "After AI",
+    "Disagreements",
+    "Report",
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test has records of its own."""
+    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "agreement.db"))
+    store.clear()
+    yield
+    store().dispose()
+    store.clear()
+
+
+def page(study: int = 0, reader: str = "Cora") -> AppTest:
+    at = AppTest.from_file(APP, default_timeout=120)
+    at.query_params["reader"] = reader
+    at.query_params["study"] = str(study)
+    at.run()
+    at.switch_page("pages/agreement.py").run()
+    assert not at.exception
+    return at
+
+
+def section(at: AppTest, name: str) -> AppTest:
+    at.segmented_control(key=state.AGREEMENT_SECTION).set_value(name).run()
+    assert not at.exception
+    assert not at.error
+    return at
+
+
+def frames(at: AppTest) -> list[Any]:
+    return [frame.value for frame in at.dataframe]
+
+
+def said(at: AppTest) -> str:
+    """Every text on the page."""
+    kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.subheader)
+    return "\n".join(element.value for kind in kinds for element in kind)
+
+
+def material(study: records.StudyRecord) -> Material:
+    with snapshot(store()) as db:
+        return read_study(db, study, COORDINATOR)
+
+
+def table_of(study: records.StudyRecord) -> RatingTable:
+    """The ratings that count, picked from the records by a second way."""
+    with snapshot(store()) as db:
+        rows = records.study_readings(db, study.id)
+        scores = records.model_scores(db, study.id)
+    ratings = [
+        Rating(
+            row.case,
+            row.reader,
+            row.cellularity,
+            row.patient,
+            repeat=row.occasion,
+            cannot_score=row.cannot_score_reason is not None,
+            read_at=row.created_at,
+        )
+        for row in sorted(rows, key=lambda row: (study.readers.index(row.reader), row.case))
+        if row.phase == "before" and not row.is_training
+    ]
+    ratings += [
+        Rating(s.case, METHOD_NAMES[s.method], s.value, s.patient, "model")
+        for s in sorted(scores, key=lambda s: list(METHOD_NAMES).index(s.method))
+    ]
+    return RatingTable.from_ratings(ratings)
+
+
+def shown(statistic: Statistic) -> str:
+    assert statistic.value is not None
+    return f"{statistic.value:.2f} ({statistic.low:.2f} to {statistic.high:.2f})"
+
+
+def test_every_number_is_what_the_core_computes_of_the_committed_scores() -> None:
+    study = seeded_study(store(), n_cases=16)
+    report = agreement_report(table_of(study))
+    at = page(study.id)
+    icc = report.icc_a1
+    assert f"{icc.value:.2f} (95 % interval {icc.low:.2f} to {icc.high:.2f})" in said(at)
+    assert "4 readers scored 16 cases of 8 patients" in said(at)
+    [counts] = frames(at)
+    assert counts["Scored"].tolist() == [count.scored for count in report.counts]
+    assert counts["Cannot be scored"].tolist()[:4] == [
+        count.cannot_score for count in report.counts if count.kind == "reader"
+    ]
+    assert sum(counts["Cannot be scored"]) > 0
+
+    group, models, repeats = frames(section(at, "Statistics"))
+    found = dict(zip(group["Statistic"].str.split(":").str[0], group["Value"], strict=True))
+    for name, key in (
+        ("ICC(A,1)", "icc_a1"),
+        ("ICC(C,k)", "icc_ck"),
+        ("Fleiss' kappa, 4 bins", "fleiss_kappa4"),
+        ("Krippendorff's alpha, scores", "krippendorff_interval"),
+        ("Gwet's AC2, 4 bins, quadratic", "gwet_ac2_quadratic_bins4"),
+    ):
+        assert found[name] == f"{getattr(report, key).value:.2f}", name
+    by_icc = models[models["By"] == "ICC(A,1)"].set_index("Model")
+    for entry in report.model_vs_readers:
+        row = by_icc.loc[entry.model]
+        assert row["With readers"] == shown(entry.icc_a1.model)
+        assert row["Verdict"] == entry.icc_a1.verdict
+        assert f"{entry.icc_a1.difference.value:.3f}" in row["Difference"]
+    assert repeats["Within-reader SD"].tolist() == [
+        f"{100 * r.within_sd.value:.1f} ({100 * r.within_sd.low:.1f} to "
+        f"{100 * r.within_sd.high:.1f})"
+        for r in report.repeatability
+    ]
+
+    pair_facts, pairs = frames(section(at, "Two by two"))
+    assert len(pairs) == len(report.pairs) == 28
+    for row, pair in zip(pairs.to_dict("records"), report.pairs, strict=True):
+        assert (row["a"], row["b"], row["Cases"]) == (pair.a, pair.b, pair.n)
+        assert row["ICC(A,1)"] == shown(pair.icc_a1)
+        assert row["Quadratic kappa"] == shown(pair.kappa4_quadratic)
+        assert row["Limits (95 %)"] == (
+            f"{100 * pair.bland_altman.loa_low.value:.1f} to "
+            f"{100 * pair.bland_altman.loa_high.value:.1f}"
+        )
+    assert str(pairs.iloc[0]["ICC(A,1)"]) in pair_facts["Value"].tolist()
+
+
+def test_the_pair_that_is_chosen_is_drawn() -> None:
+    study = seeded_study(store())
+    at = section(page(study.id), "Two by two")
+    at.selectbox(key=state.AGREEMENT_A).select("Nuclei maps").run()
+    at.selectbox(key=state.AGREEMENT_B).select("Chi").run()
+    assert not at.exception
+    text = said(at)
+    pair = next(
+        p for p in agreement_report(table_of(study)).pairs if (p.a, p.b) == ("Nuclei maps", "Chi")
+    )
+    assert f"**Nuclei maps** beside **Chi**, the reference, on {pair.n} cases" in text
+    assert shown(pair.icc_a1) in text
+    a, b = table_of(study).first_reads(("Nuclei maps", "Chi")).T
+    both = np.isfinite(a) & np.isfinite(b)
+    counts = confusion_counts(a[both], b[both])
+    assert counts.sum() == pair.n
+    by_hand = sum(
+        (np.ceil(4 * x) <= 1) and (np.ceil(4 * y) <= 1)
+        for x, y in zip(a[both], b[both], strict=True)
+    )
+    assert counts[0, 0] == by_hand
+
+
+def test_only_blinded_first_reads_and_their_repeats_count() -> None:
+    """Training, second scores and amendments are in the records and not in the statistics."""
+    cases = [
+        new_case(1000, is_training=True, reference=0.5, patient=None),
+        *(new_case(k) for k in range(4)),
+    ]
+    with transaction(store()) as db:
+        made = records.create_study(
+            db,
+            plan(cases=cases, readers=["Ana", "Ben"], arm="before-after", repeat_share=0.5),
+            actor="C",
+        )
+        records.keep_model_scores(
+            db,
+            sha256=sha(0),
+            scores={"gbt": (0.4, 0.3, 0.5), "cascade": (None, None, None)},
+            model_set="starter",
+            model_sha256="f" * 64,
+            software="cellularity 1.0",
+        )
+        made = records.open_study(db, study_id=made.id, actor="C")
+        for number_ in range(100):
+            task = records.next_assignment(db, study_id=made.id, reader="Ana")
+            if not isinstance(task, records.AssignmentRecord):
+                break
+            reading = commit(db, task, "Ana", {"before": 0.2, "after": 0.9}[task.phase])
+            if number_ == 1:
+                records.amend(
+                    db,
+                    reading_id=reading.id,
+                    reader="Ana",
+                    cellularity=0.7,
+                    cannot_score_reason=None,
+                    why="slipped",
+                )
+        made = records.close_study(db, study_id=made.id, actor="C")
+    found = material(made)
+    ana = [rating for rating in found.ratings if rating.reader == "Ana"]
+    assert [rating.score for rating in ana] == [0.2] * 6
+    assert sorted(rating.repeat for rating in ana) == [0, 0, 0, 0, 1, 1]
+    assert [r.score for r in found.ratings if r.reader == "Ben"] == [None] * 4
+    assert {(r.reader, r.score, r.cannot_score) for r in found.ratings if r.kind == "model"} == {
+        ("Nuclei features", 0.4, False),
+        ("Nuclei maps", None, True),
+    }
+    assert found.n_amended == 1
+    counts = {count.rater: count for count in found.table.counts()}
+    assert (counts["Ana"].scored, counts["Ana"].repeats, counts["Ben"].missing) == (4, 2, 4)
+    at = page(made.id)
+    assert "1 score amended later" in said(at)
+    [shown_counts] = frames(at)
+    assert shown_counts.set_index("Rater").loc["Ben", "Missing"] == 4
+
+
+def test_a_reader_named_like_a_model_stays_apart() -> None:
+    study = seeded_study(store(), readers=["Nuclei maps", "Ana"])
+    table = material(study).table
+    assert table.readers == ("Nuclei maps", "Ana")
+    assert table.models[1] == "Nuclei maps (model)"
+
+
+@pytest.mark.parametrize(
+    ("readers", "n_cases", "words"),
+    [
+        (["Eve"], 1, "1 reader scored 1 case."),
+        (["Eve", "Ana"], 1, "Their agreement cannot be said yet"),
+        (["Eve", "Ana"], 3, "2 readers scored 3 cases of 2 patients."),
+    ],
+)
+def test_little_data_gives_reasons_and_no_errors(
+    readers: list[str], n_cases: int, words: str
+) -> None:
+    study = seeded_study(store(), readers=readers, n_cases=n_cases)
+    at = page(study.id)
+    assert words in said(at)
+    for name in SECTIONS:
+        section(at, name)
+    at.button(key=state.REPORT_MAKE).click().run()
+    assert not at.exception
+    assert at.get("download_button")
+
+
+def test_without_models_there_are_readers_only() -> None:
+    study = seeded_study(store(), methods=(), model_set=None, model_sha256=None)
+    at = page(study.id)
+    assert "4 readers scored 12 cases" in said(at)
+    for name in SECTIONS:
+        section(at, name)
+
+
+def test_who_takes_part_in_an_open_study_is_told_why_nothing_is_shown() -> None:
+    study = seeded_study(store(), close=False)
+    at = page(study.id, reader="Ana")
+    assert [element.value for element in at.info] == [
+        "Ana takes part in “Readers 2026”, so scores of others and of the models are shown only "
+        "once it is closed."
+    ]
+    assert not at.dataframe
+    assert not at.get("plotly_chart")
+    assert not at.segmented_control
+    outsider = page(study.id)
+    assert "numbers are interim" in outsider.warning[0].value
+    assert outsider.get("plotly_chart")
+    with transaction(store()) as db:
+        records.close_study(db, study_id=study.id, actor="C")
+    assert page(study.id, reader="Ana").get("plotly_chart")
+
+
+def test_a_study_that_is_not_there_is_said() -> None:
+    assert "There is no study 77 to show" in page(77).warning[0].value
+
+
+def test_a_study_that_nobody_has_read_is_said() -> None:
+    study = seeded_study(store(), close=False, read=())
+    at = page(study.id)
+    assert "Nothing of “Readers 2026” has been read yet" in at.info[0].value
+
+
+def test_the_trend_is_drawn_by_batch_and_by_week() -> None:
+    study = seeded_study(store(), n_cases=20)
+    at = section(page(study.id), "Over time")
+    at.number_input(key=state.AGREEMENT_BATCH).set_value(10).run()
+    [table] = frames(at)
+    assert table[table["Rater"] == "Ana"]["Cases"].tolist() == [10, 8]
+    at.segmented_control(key=state.AGREEMENT_PERIOD).set_value("week").run()
+    [table] = frames(at)
+    year, week, _ = datetime.now(UTC).isocalendar()
+    assert set(table["Period"]) == {f"{year}-W{week:02d}"}
+    assert not at.exception
+
+
+def test_automation_bias_is_told_against_the_control_arm() -> None:
+    study = seeded_study(store(), arm="before-after with control", repeat_share=0.0)
+    at = section(page(study.id), "After AI")
+    [table] = frames(at)
+    table = table.set_index("What")
+    pull = table.loc["Share of the way to the model (weight of advice)"]
+    assert float(pull["Models shown"].split()[0]) == pytest.approx(1 / 3, abs=0.02)
+    assert pull["Control"] == "0.00"
+    assert not at.warning
+    found = movement(material(study), MEAN_OF_MODELS)
+    assert found is not None
+    assert found.control is not None
+    assert found.shown.pull.value == pytest.approx(1 / 3, abs=0.02)
+    assert found.control.pull.value == 0
+    # the same by the slow definition
+    with snapshot(store()) as db:
+        rows = records.study_readings(db, study.id)
+    before = {(r.case, r.reader): r.cellularity for r in rows if r.phase == "before"}
+    second = [r for r in rows if r.phase == "after" and r.cellularity is not None]
+    moved = [
+        abs(r.cellularity - before[r.case, r.reader]) > 0.005
+        for r in second
+        if before[r.case, r.reader] is not None
+    ]
+    assert found.shown.n_reads == len(moved)
+    assert found.shown.moved.value == pytest.approx(np.mean(moved))
+
+
+def test_without_a_control_arm_automation_bias_cannot_be_told() -> None:
+    study = seeded_study(store(), arm="before-after", n_cases=6)
+    assert "no control arm" in section(page(study.id), "After AI").warning[0].value
+    other = seeded_study(store(), name="Before only", first=50, n_cases=6)
+    assert "Nobody was shown the models" in section(page(other.id), "After AI").info[0].value
+
+
+def test_the_queue_begins_with_the_largest_disagreement() -> None:
+    scores = {
+        "close": {"Ana": 0.5, "Ben": 0.5, "M": 0.1},
+        "apart": {"Ana": 0.1, "Ben": 0.9, "M": 0.5},
+        "once": {"Ana": 0.3},
+        "middle": {"Ana": 0.2, "Ben": 0.4, "M": 0.3},
+    }
+    ratings = [
+        Rating(case, name, score, kind="model" if name == "M" else "reader")
+        for case, given in scores.items()
+        for name, score in given.items()
+    ]
+    ratings += [
+        Rating("once", "Ben", None, cannot_score=True),
+        Rating("close", "Ana", 0.9, repeat=1),
+    ]
+    table = RatingTable.from_ratings(ratings)
+    by_spread = queue(table, by_gap=False)
+    assert [entry.case for entry in by_spread] == ["apart", "middle", "close", "once"]
+    assert [entry.spread for entry in by_spread] == [
+        pytest.approx(0.8),
+        pytest.approx(0.2),
+        0,
+        None,
+    ]
+    assert by_spread[-1].refused == ("Ben",)
+    by_gap = queue(table, by_gap=True)
+    assert by_gap[0].case == "close"
+    assert by_gap[0].gap == pytest.approx(-0.4)
+
+
+def test_a_consensus_is_kept_with_its_reason_once_the_study_is_closed() -> None:
+    study = seeded_study(store(), close=False)
+    at = section(page(study.id), "Disagreements")
+    assert any("once the study is closed" in element.value for element in at.info)
+    assert not at.text_input(key="reader").disabled
+    with transaction(store()) as db:
+        records.close_study(db, study_id=study.id, actor="C")
+    at = section(page(study.id), "Disagreements")
+    first = queue(table_of(study), by_gap=False)[0]
+    assert frames(at)[0].iloc[0]["Case"] == first.case
+    assert frames(at)[0].iloc[0]["Readers' spread"] == pytest.approx(100 * first.spread)
+    assert at.get("imgs") or at.image
+    case_id = material(study).case_ids[first.case]
+    keep = f"{state.AGREEMENT_KEEP}.{case_id}"
+    at.button(key=keep).click().run()
+    assert "needs a score from 0 to 100 and its reason" in at.error[0].value
+    at.number_input(key=f"{state.AGREEMENT_SCORE}.{case_id}").set_value(40)
+    at.text_input(key=f"{state.AGREEMENT_REASON}.{case_id}").set_value("Looked at it together")
+    at.button(key=keep).click().run()
+    assert not at.exception
+    with snapshot(store()) as db:
+        [kept] = records.consensus(db, study.id)
+    assert (kept.case, kept.cellularity, kept.reason, kept.by) == (
+        first.case,
+        0.4,
+        "Looked at it together",
+        "Cora",
+    )
+    assert frames(at)[-1].iloc[0]["Reason"] == "Looked at it together"
+
+
+def reading(reader: str, patch: int, score: float, *, seen: bool = False) -> records.ReadingRecord:
+    return records.ReadingRecord(
+        sha256=sha(patch),
+        patch=f"{patch % 10}.png",
+        reader=reader,
+        cellularity=score,
+        seen_models=seen,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        software="cellularity 1.0",
+        id=1,
+        phase="free",
+        assignment_id=None,
+        cannot_score_reason=None,
+        confidence=None,
+        seconds=None,
+    )
+
+
+def test_everyday_scores_count_while_the_models_were_out_of_sight() -> None:
+    given = [
+        reading("Ana", 1, 0.1),
+        reading("Ana", 1, 0.2),  # once more, still blinded: a repeat
+        reading("Ben", 1, 0.5, seen=True),
+        reading("Ben", 1, 0.6),  # had seen them before
+        reading("Ben", 11, 0.7),  # another patch of the same name
+    ]
+    scores = {
+        sha(1): {"gbt": records.ModelScoreRecord("gbt", 0.3, 0.2, 0.4, "starter", "f" * 64)},
+        sha(11): {"gbt": records.ModelScoreRecord("gbt", None, None, None, "starter", "f" * 64)},
+    }
+    found = of_everyday(given, scores, with_seen=False)
+    readers = [(r.reader, r.score, r.repeat) for r in found.ratings if r.kind == "reader"]
+    assert readers == [("Ana", 0.1, 0), ("Ana", 0.2, 1), ("Ben", 0.7, 0)]
+    assert found.n_seen == 2
+    assert len(found.table.cases) == 2
+    assert [r.score for r in found.ratings if r.kind == "model"] == [0.3, None]
+    everything = of_everyday(given, scores, with_seen=True)
+    assert everything.n_seen == 0
+    assert [(r.score, r.repeat) for r in everything.ratings if r.reader == "Ben"] == [
+        (0.5, 0),
+        (0.6, 1),
+        (0.7, 0),
+    ]
+
+
+def test_everyday_scores_are_shown_of_patches_that_one_scored_oneself() -> None:
+    with transaction(store()) as db:
+        for reader, patches in (("Ana", (0, 1, 2)), ("Ben", (0, 1, 2)), ("Cora", (0,))):
+            for patch in patches:
+                records.add_reading(
+                    db,
+                    sha256=sha(patch),
+                    patch=f"{patch}.png",
+                    width=10,
+                    height=10,
+                    mpp=0.5,
+                    reader=reader,
+                    cellularity=0.1 + 0.2 * patch,
+                    seen_models=False,
+                    software="cellularity 1.0",
+                )
+        records.keep_model_scores(
+            db,
+            sha256=sha(0),
+            scores={"gbt": (0.4, 0.3, 0.5)},
+            model_set="starter",
+            model_sha256="f" * 64,
+            software="cellularity 1.0",
+        )
+    at = page()
+    assert "3 readers scored 1 case" in said(at)
+    assert "Nuclei features" in frames(at)[0]["Rater"].tolist()
+    at.toggle(key=state.AGREEMENT_OTHERS).set_value(True).run()
+    assert "3 readers scored 3 cases" in said(at)
+    for name in SECTIONS:
+        section(at, name)
+    at.button(key=state.REPORT_MAKE).click().run()
+    assert not at.exception
+    seeded_study(store(), readers=["Ana"], n_cases=1, close=False, first=2, read=())
+    locked = page(reader="Ana")
+    assert not any(toggle.key == state.AGREEMENT_OTHERS for toggle in locked.toggle)
+    assert "3 readers scored 2 cases" in said(locked)
+
+
+@pytest.mark.parametrize("score_first", [True, False])
+def test_the_models_scores_are_kept_beside_a_readers(score_first: bool) -> None:
+    """Whether the reader scores before or after they are shown, and never without one."""
+    at = AppTest.from_file(APP, default_timeout=120)
+    at.query_params["reader"] = "Ana"
+    at.run()
+    at.toggle(key=state.SCORE_FIRST).set_value(score_first).run()
+    at.button(key=state.DEMO).click().run()
+    case = at.session_state[state.CASE]
+    patch = case.current
+
+    def kept() -> dict[str, records.ModelScoreRecord]:
+        with snapshot(store()) as db:
+            sets = records.model_sets_of(db, sha256s=list(case.patches))
+            if not sets:
+                return {}
+            [one] = sets
+            found = records.model_scores_of(
+                db, sha256s=list(case.patches), model_sha256=one.model_sha256
+            )
+        assert list(found) == [patch]
+        return found[patch]
+
+    assert kept() == {}
+    at.number_input(key=state.own_key(patch, "number")).set_value(35).run()
+    assert kept() == {}
+    at.button(key=state.COMMIT).click().run()
+    assert not at.exception
+    scores = case.results[patch].scores
+    assert {name: (s.value, s.low, s.high) for name, s in kept().items()} == {
+        name: (s.value, s.low, s.high) for name, s in scores.items()
+    }
+    [mine] = own_of(patch)
+    assert mine.seen_models == (not score_first)
+
+
+def own_of(patch: str) -> list[records.ReadingRecord]:
+    with snapshot(store()) as db:
+        return records.readings(db, sha256s=[patch], reader="Ana")[patch]
+
+
+def test_no_everyday_score_is_said() -> None:
+    assert "No everyday score counts here yet" in page().info[0].value
+
+
+def test_a_report_notes_the_head_of_the_trail_outside_the_records() -> None:
+    study = seeded_study(store())
+    at = section(page(study.id), "Report")
+    at.button(key=state.REPORT_MAKE).click().run()
+    assert not at.exception
+    with snapshot(store()) as db:
+        head = records.head(db)
+    noted = records.noted_heads(store().url)
+    assert noted[-1] == head
+    assert head.hash in at.success[0].value
+    assert "Blinding rested on trust" in said(at)
+    assert len(at.get("download_button")) == 3
+    with transaction(store()) as db:
+        records.keep_consensus(
+            db,
+            case_id=next(iter(material(study).case_ids.values())),
+            cellularity=0.4,
+            reason="agreed",
+            by="Cora",
+        )
+    assert not at.run().success, "a report of what is no longer so is not offered"
+
+
+def test_readers_mean_is_the_mean_of_the_pairs() -> None:
+    study = seeded_study(store(), methods=METHODS[:1])
+    table = table_of(study)
+    pairs = [p for p in agreement_report(table).pairs if p.kinds == ("reader", "reader")]
+    mean = readers_mean(table, "icc_a1")
+    assert mean.value == pytest.approx(np.mean([pair.icc_a1.value for pair in pairs]))
+    assert mean.low < mean.value < mean.high
+
+
+def test_many_pairs_of_readers_stand_in_one_line_of_the_forest() -> None:
+    names = [f"R{k}" for k in range(7)]
+    rng = np.random.default_rng(1)
+    truth = rng.uniform(0.1, 0.9, 8)
+    table = RatingTable.from_ratings(
+        Rating(f"c{case}", name, float(truth[case] + rng.normal(0, 0.03)))
+        for name in names
+        for case in range(8)
+    )
+    report = agreement_report(table, draws=100)
+    rows = forest_rows(report, (readers_mean(table, "icc_a1"), readers_mean(table, "kappa4")))
+    assert [row.kind for row in rows] == ["pairs", "mean"]
+    assert len(rows[0].dots[0]) == 21 > MOST_PAIRS
+    assert max(rows[0].dots[0]) == max(pair.icc_a1.value for pair in report.pairs)
+    chart = forest(rows)
+    assert len(chart.data[0].x) == 21
+
+
+def test_the_forest_draws_each_interval_and_the_readers_band() -> None:
+    rows = [
+        ForestRow("Ana – Ben", "pair", (Statistic(0.8, 0.6, 0.9), Statistic(0.7, 0.5, 0.8))),
+        ForestRow("Ana – Chi", "pair", (Statistic(0.7, 0.4, 0.85), Statistic(None, reason="x"))),
+        ForestRow("Readers, mean of pairs", "mean", (Statistic(0.75, 0.5, 0.9), Statistic(0.7))),
+        ForestRow("Trees (inside)", "model", (Statistic(0.78, 0.6, 0.9), Statistic(0.6, 0.2, 0.8))),
+    ]
+    chart = forest(rows)
+    drawn = [(trace.x[0], trace.error_x.array) for trace in chart.data if len(trace.x)]
+    assert [x for x, _ in drawn] == [0.8, 0.7, 0.75, 0.78, 0.7, 0.7, 0.6]
+    assert drawn[0][1][0] == pytest.approx(0.1)
+    bands = [shape for shape in chart.layout.shapes if shape.type == "rect"]
+    assert [(shape.x0, shape.x1) for shape in bands] == [(0.7, 0.8), (0.7, 0.7)]
+    assert list(chart.layout.yaxis.ticktext)[-1] == "<b>Trees (inside)</b>"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.914, "0.91"), (-0.0004, "0.00"), (0.004, "0.00"), (None, "–")]
+)
+def test_numbers_in_words(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_points_and_pairs_without_a_value_are_a_dash_with_a_reason() -> None:
+    assert points(-0.0321) == "-3.2"
+    table = RatingTable.from_ratings([Rating("c", "Ana", 0.1), Rating("c", "Ben", 0.2)])
+    [row] = pair_rows(agreement_report(table, draws=50).pairs)
+    assert (row["ICC(A,1)"], row["Limits (95 %)"]) == ("–", "–")
+    assert "two cases or more" in row["Why not"]
+
+
+def test_the_key_changes_with_any_rating() -> None:
+    one = Material("x", (Rating("c", "Ana", 0.1),))
+    assert one.key == Material("y", (Rating("c", "Ana", 0.1),)).key
+    for changed in (Rating("c", "Ana", 0.11), Rating("c", "Ana", 0.1, "P")):
+        assert replace(one, ratings=(changed,)).key != one.key
