@@ -147,7 +147,8 @@ def absolute_agreement(m: Moments) -> Floats:
         unbiased = m.n / (m.n - 1)
         difference = unbiased * (m.var_a + m.var_b - 2 * m.covariance)
         whole = unbiased * (m.var_a + m.var_b) + m.shift**2 - difference / m.n
-    return _over(2 * unbiased * m.covariance, whole)
+        part = 2 * unbiased * m.covariance
+    return _over(part, whole)
 
 
 def ccc(a: npt.ArrayLike, b: npt.ArrayLike, resampler: Resampler | None = None) -> Statistic:
