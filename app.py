@@ -24,6 +24,12 @@ pages = [
         visibility=entry.visibility("agreement"),
     ),
     st.Page(
+        "pages/audit.py",
+        title="Audit",
+        icon=":material/verified_user:",
+        visibility=entry.visibility("audit"),
+    ),
+    st.Page(
         "pages/people.py",
         title="People",
         icon=":material/group:",
