@@ -15,17 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from agreement_support import seeded_study
 from db_support import open_database
 from pypdf import PdfReader
+from reportlab.graphics.shapes import Circle, String
 from sqlalchemy import Engine
 
-from cellularity_core.agreement import RatingTable, agreement_report
+from cellularity_core.agreement import RatingTable, agreement_report, bland_altman
 from db import records
 from db.session import snapshot, transaction
 from pages.parts.access import Identity
 from pages.parts.agreement_source import read_study
+from pages.parts.report_charts import pair_drawing
 from pages.parts.report_content import PURPOSE, Content, content
 from pages.parts.report_files import csv_archive, csv_files, json_text
 from pages.parts.report_pdf import pdf
@@ -127,6 +130,21 @@ def test_the_charts_of_the_pdf_are_vectors(told: Content) -> None:
     assert sum(len(page.images) for page in reader.pages) == 0
     drawn = b"".join(page.get_contents().get_data() for page in reader.pages)
     assert drawn.count(b" c\n") + drawn.count(b" c ") > 500  # circles of the scatter plots
+
+
+def test_a_pair_is_drawn_point_by_point() -> None:
+    a, b = np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.5, 0.6])
+    drawing = pair_drawing(500, a, b, ("Ana", "Ben"), bland_altman(a, b))
+    dots = [(shape.cx, shape.cy) for shape in drawing.contents if isinstance(shape, Circle)]
+    assert len(dots) == 6
+    scatter = np.array(dots[:3])
+    slope = np.diff(scatter, axis=0) / np.stack([np.diff(b), np.diff(a)], axis=1)
+    assert slope == pytest.approx(100)  # both axes alike, b across
+    numbers = [shape.text for shape in drawing.contents if isinstance(shape, String)]
+    assert [text for text in numbers if text in ("1", "0")].count("1") == 3  # cases by bin
+    assert "up: Ana, across: Ben (%)" in numbers
+    bias = bland_altman(a, b).bias.value
+    assert f"{100 * bias:.1f}" in numbers
 
 
 def test_the_same_content_gives_the_same_bytes(told: Content) -> None:
