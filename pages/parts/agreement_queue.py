@@ -32,8 +32,9 @@ def disagreements(chosen: Chosen) -> None:
     )
     entries = queue(material.table, by_gap=_ORDERS[order or "Readers among themselves"])
     agreed = {found.case: found for found in material.consensus}
+    frame = _frame(entries, {case: found.cellularity for case, found in agreed.items()})
     event = st.dataframe(
-        _frame(entries, {case: found.cellularity for case, found in agreed.items()}),
+        frame if agreed else frame.drop(columns="Consensus"),
         hide_index=True,
         width="stretch",
         height=260,

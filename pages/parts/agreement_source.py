@@ -113,10 +113,10 @@ def _everyday(identity: Identity) -> Chosen | None:
         is_locked = bool(records.locked_patches(db, reader=identity.name))
     others, since, seen = st.columns([1.2, 1, 1.6], vertical_alignment="center")
     with_others = not is_locked and others.toggle(
-        "Also patches that I did not score",
+        "Also others' patches",
         key=state.AGREEMENT_OTHERS,
         persist_state="session",
-        help="Scores of others, seen first, would change yours.",
+        help="Patches that you did not score. Scores of others, seen first, would change yours.",
     )
     if is_locked:
         others.caption("Only patches that you scored: you take part in an open study.")
