@@ -13,8 +13,7 @@ from pages.parts import access
 from pages.parts.frame import show
 from pages.parts.store import store
 
-PAGE: Final = 100
-"""Events on screen at once."""
+PAGE: Final = 100  # events on screen at once
 
 ENTITIES: Final = (
     "reading",
