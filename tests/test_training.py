@@ -289,7 +289,6 @@ def test_a_tiny_cascade_trains_both_phases_and_keeps_its_statistics(tmp_path):
         side=48,
         joint_side=64,
         batch=3,
-        keep=0.5,
     )
     train_cascade(
         items,

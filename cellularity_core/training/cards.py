@@ -52,9 +52,10 @@ def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
         "",
         "Boosted trees and nuclei: all patients, each by models of the other folds. Cascade "
         "and direct networks: the patients of fold 0. The shipped networks are then trained "
-        "on all patients by the same recipe; nothing was chosen on a test set. Intervals in "
-        "brackets: 95 %, bootstrap over patients.",
+        "on all patients by the same recipe. Intervals in brackets: 95 %, bootstrap over "
+        "patients.",
         "",
+        *([plan.recipe.chosen, ""] if plan.recipe.chosen else []),
         "## Models",
         "",
         *(f"- [{title}]({name}.md)" for name, title in TITLES.items()),

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from cellularity_core.agreement import icc_a1, mse
-from cellularity_core.conventions import CHANNELS, FEATURE_MPP
-from cellularity_core.masks import segmentation_target
+from cellularity_core.conventions import FEATURE_MPP
 from cellularity_core.networks import create
 from cellularity_core.networks.cascade import Cascade, MaskRegressor
 from cellularity_core.resample import resample
@@ -28,7 +27,6 @@ from cellularity_core.training.loop import (
     load_weights,
     save_weights,
 )
-from cellularity_core.training.losses import segmentation_loss
 from cellularity_core.training.recipes import Cascade as Settings
 from cellularity_core.training.recipes import Segmentation as SegmentationSettings
 from cellularity_core.training.targets import patch_target, trust, view_target
@@ -48,7 +46,7 @@ def train_cascade(
     resume: bool = False,
     epochs_scale: float = 1.0,
 ) -> nn.Module:
-    """Train both phases in ``out/frozen`` and ``out/joint``; leave the whole in ``best.pt``.
+    """Train the phases in ``out/frozen`` and ``out/joint``; leave the whole in ``best.pt``.
 
     Parameters
     ----------
@@ -118,18 +116,10 @@ def train_cascade(
             zoom=seen.zoom,
         )
         target = view_target(item.sample, view)
-        weight = trust(item.sample)
-        masks = segmentation_target(
-            view.xy, view.label, view.pixels.shape[:2], seen.disc_um / view.mpp
-        )
-        # A scored patch without points says nothing about where its nuclei are.
-        known = weight if item.sample.points is not None else 0.0
         return (
             jitter_stain(view.pixels, rng, seen.jitter),
             np.array(target, np.float32),
-            np.array(weight, np.float32),
-            masks.astype(np.uint8),
-            np.full(len(CHANNELS), known, np.float32),
+            np.array(trust(item.sample), np.float32),
         )
 
     def frozen_loss(network: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -137,12 +127,8 @@ def train_cascade(
         return _weighted_error(found, batch, compute)
 
     def joint_loss(network: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        found, logits = network(compute.images(batch[0]))
-        error = _weighted_error(found, batch, compute)
-        if settings.keep == 0:
-            return error
-        masks, known = (part.to(compute.device).float() for part in batch[3:])
-        return error + settings.keep * segmentation_loss(logits, masks, seen.class_weights, known)
+        found, _ = network(compute.images(batch[0]))
+        return _weighted_error(found, batch, compute)
 
     description = {
         "network": network_description(settings, seen),
