@@ -34,6 +34,7 @@ class _Answered:
     """A training case whose reference the reader has not seen yet."""
 
     study_id: int
+    reader: str
     step: AssignmentRecord
     value: int | None
 
@@ -45,8 +46,9 @@ def next_task(study: StudyRecord, identity: Identity) -> Task | str:
     of that read is committed: the records refuse to give it.
     """
     with transaction(store()) as db:
+        here = (study.id, identity.name)
         answered: _Answered | None = st.session_state.get(_ANSWER)
-        if answered is not None and answered.study_id == study.id:
+        if answered is not None and (answered.study_id, answered.reader) == here:
             shown = records.reveal(db, assignment_id=answered.step.id, reader=identity.name)
             own = "not scored" if answered.value is None else f"{answered.value} %"
             beside = (("Your score", own), ("Reference", percent(shown.reference)))
@@ -143,7 +145,7 @@ def _keep(study: StudyRecord, identity: Identity, sent: Given) -> _Answered | No
             token=sent.token,
         )
     if isinstance(step, AssignmentRecord) and is_next and step.is_training and study.show_feedback:
-        return _Answered(study.id, step, sent.value)
+        return _Answered(study.id, identity.name, step, sent.value)
     return None
 
 

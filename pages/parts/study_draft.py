@@ -1,5 +1,6 @@
 """A study in the making: its cases, kept in the session until it is created."""
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import streamlit as st
 from cellularity_core.fingerprint import fingerprint, is_same_tissue
 from cellularity_core.patch import Patch, Rejected, collect, load_all
 from db.records import NewCase
-from pages.parts import state
+from pages.parts import access, state
 from pages.parts.intake import is_waiting
 
 _TCGA: Final = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
@@ -31,6 +32,8 @@ class Draft:
     ----------
     patches : dict of str to Patch
         By checksum, in the order they came.
+    marks : dict of str to str
+        Fingerprint of each patch, by checksum.
     problems : list of str
         Why files were left out.
     uploads : int
@@ -38,6 +41,7 @@ class Draft:
     """
 
     patches: dict[str, Patch] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     uploads: int = 0
 
@@ -51,8 +55,9 @@ class Draft:
                     f"{item.name} states a pixel size that cannot be right; open it on the page "
                     "Analyse, give the true size there, and take it from there."
                 )
-            else:
-                self.patches.setdefault(item.sha256, item)
+            elif item.sha256 not in self.patches:
+                self.patches[item.sha256] = item
+                self.marks[item.sha256] = fingerprint(item.pixels)
 
 
 def draft() -> Draft:
@@ -74,17 +79,8 @@ def case_sources(made: Draft) -> None:
             made.add(load_all(file.getvalue(), file.name))
         made.uploads += 1
         st.rerun()
-    folder, take = st.columns([4, 1], vertical_alignment="bottom")
-    typed = folder.text_input(
-        "or a folder on the machine that runs this app", key=state.STUDY_FOLDER
-    )
-    if take.button("Take folder", disabled=not typed.strip(), width="stretch"):
-        path = Path(typed.strip()).expanduser()
-        if path.is_dir():
-            made.add(collect([path]))
-        else:
-            made.problems.append(f"There is no folder “{typed}” on the machine that runs this app.")
-        st.rerun()
+    if not access.has_sign_in():  # on a server its folders are nobody's to read
+        _folder(made)
     left, right = st.columns(2)
     label = f"Take the {len(here)} patches of the page Analyse" if here else "Nothing on Analyse"
     if left.button(label, disabled=not here, width="stretch"):
@@ -95,6 +91,18 @@ def case_sources(made: Draft) -> None:
         st.rerun()
     for problem in made.problems[:10]:
         st.warning(problem)
+
+
+def _folder(made: Draft) -> None:
+    folder, take = st.columns([4, 1], vertical_alignment="bottom")
+    typed = folder.text_input("or a folder on this machine", key=state.STUDY_FOLDER)
+    if take.button("Take folder", disabled=not typed.strip(), width="stretch"):
+        path = Path(typed.strip()).expanduser()
+        if path.is_dir():
+            made.add(collect([path]))
+        else:
+            made.problems.append(f"There is no folder “{typed}” on this machine.")
+        st.rerun()
 
 
 def case_table(made: Draft) -> pd.DataFrame:
@@ -155,11 +163,10 @@ def faults(made: Draft, table: pd.DataFrame) -> list[str]:
 
 def look_alikes(made: Draft) -> list[tuple[str, str]]:
     """Names of patches that show the same tissue though their pixels differ."""
-    marks = [(p.name, fingerprint(p.pixels)) for p in made.patches.values()]
+    marks = [(patch.name, made.marks[sha256]) for sha256, patch in made.patches.items()]
     return [
         (a, b)
-        for k, (a, one) in enumerate(marks)
-        for b, other in marks[k + 1 :]
+        for (a, one), (b, other) in itertools.combinations(marks, 2)
         if is_same_tissue(one, other)
     ]
 
@@ -173,7 +180,7 @@ def new_cases(made: Draft, table: pd.DataFrame) -> list[NewCase]:
             width=patch.width,
             height=patch.height,
             mpp=patch.mpp,
-            phash=fingerprint(patch.pixels),
+            phash=made.marks[patch.sha256],
             png=encoded(patch.pixels),
             patient=_text(row[PATIENT]),
             is_training=bool(row[TRAINING]),
