@@ -11,6 +11,7 @@ import cv2
 import pytest
 from sqlalchemy import Engine
 
+from cellularity_core.conventions import METHODS
 from cellularity_core.fingerprint import fingerprint
 from cellularity_core.patch import load_patch
 from db import records
@@ -45,10 +46,18 @@ def db(app_server: str, app_records: Path) -> Iterator[Engine]:
 
 
 def make_study(
-    db: Engine, files: list[Path], name: str, readers: list[str], arm: records.Design
+    db: Engine,
+    files: list[Path],
+    name: str,
+    readers: list[str],
+    arm: records.Design,
+    *,
+    training: int = 0,
+    proficiency: float | None = None,
 ) -> records.StudyRecord:
+    """An open study of small copies; the first `training` are known to be 40 %."""
     cases = []
-    for path in files:
+    for k, path in enumerate(files):
         patch = load_patch(path.read_bytes(), path.name)
         small = cv2.resize(patch.pixels, (256, 256), interpolation=cv2.INTER_AREA)
         made = load_patch(encoded(small), path.name, 1.0)
@@ -61,6 +70,8 @@ def make_study(
                 mpp=1.0,
                 phash=fingerprint(made.pixels),
                 png=encoded(made.pixels),
+                is_training=k < training,
+                reference=0.4 if k < training else None,
             )
         )
     plan = records.StudyPlan(
@@ -70,8 +81,8 @@ def make_study(
         seed=1,
         repeat_share=0.0,
         washout_days=0.0,
-        proficiency=None,
-        show_feedback=False,
+        proficiency=proficiency,
+        show_feedback=bool(training),
         model_set="starter",
         model_sha256="0" * 64,
         readers=readers,
@@ -208,6 +219,56 @@ def test_nothing_of_models_or_peers_before_the_own_score(
         ("before", 0.5, False),
         ("after", 0.51, True),
     ]
+
+
+def test_the_page_makes_a_study_that_its_reader_finds(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[83:85]
+    page.goto(f"{app_server}/studies?reader=Coord")
+    page.get_by_role("tab", name="New study").click()
+    page.locator("input[type=file]").set_input_files([str(path) for path in files])
+    page.get_by_text("2 cases to read and 0 training cases.").wait_for()
+    who = page.locator("[data-testid=stMultiSelect] input")
+    who.fill("Mae")
+    who.press("Enter")
+    page.get_by_label("Name of the study").fill("Made by hand")
+    page.get_by_label("Name of the study").press("Enter")
+    page.get_by_text("Before, then after AI, with a control arm").click()
+    page.locator(".st-key-studies-create button:enabled").click()
+    page.get_by_text("“Made by hand” is open for Mae.").wait_for()
+    with snapshot(db) as session:
+        [made] = [s for s in records.studies(session) if s.name == "Made by hand"]
+        assert (made.state, made.arm, made.readers) == (
+            "open",
+            "before-after with control",
+            ("Mae",),
+        )
+        assert {case.patch for case in records.cases(session, made.id)} == {f.name for f in files}
+        scores = records.model_scores(session, made.id)
+    assert {(s.model_set, s.model_sha256) for s in scores} == {(made.model_set, made.model_sha256)}
+    assert len(scores) == len(METHODS) * len(files)
+    page.goto(f"{app_server}/read?reader=Mae")
+    shown(page)
+    page.get_by_text("Case 1 of 3").wait_for()  # two cases and one hidden repeat
+
+
+def test_training_tells_the_reference_and_holds_the_line(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[85:88]
+    study = make_study(db, files, "Trained", ["Learner"], "before", training=1, proficiency=0.15)
+    page.goto(f"{app_server}/read?reader=Learner")
+    token = shown(page)
+    assert "40 %" not in page.locator(".pad").inner_text()
+    page.keyboard.press("9")
+    page.keyboard.press("Enter")
+    shown(page, token)
+    pad = page.locator(".beside").inner_text()
+    assert re.findall(r"\d+ %", pad) == ["90 %", "40 %"]
+    page.keyboard.press("Enter")
+    page.get_by_text("Your training scores are 50 points from the references").wait_for()
+    assert [r.cellularity for r in given(db, study, "Learner")] == [0.9]
 
 
 def first_image(db: Engine, study: records.StudyRecord) -> bytes:
