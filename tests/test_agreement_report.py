@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example as also
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cellularity_core.agreement import (
+    Form,
     Rating,
     RatingTable,
     Statistic,
     agreement_report,
     cohen_kappa,
     icc_a1,
+    icc_a1_pair,
     icc_statistic,
     kappa4,
     prediction_probability,
@@ -24,6 +29,7 @@ from cellularity_core.agreement import (
 )
 from cellularity_core.cli import main
 from cellularity_core.errors import DataError
+from cellularity_core.export import json_text
 
 KEYS = {
     "n_cases",
@@ -380,6 +386,74 @@ def test_every_figure_has_a_value_or_a_reason(name: str, intervals: Any) -> None
         assert (statistic["low"] is None) == (statistic["high"] is None)
         if whole:
             assert statistic["low"] <= statistic["value"] <= statistic["high"], statistic
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(2, 8),
+    k=st.integers(2, 4),
+    spread=st.sampled_from([0.0, 0.1, 0.3]),
+    intervals=st.sampled_from(["closed", "bootstrap"]),
+    a_patient=st.sampled_from([1, 2]),
+)
+@also(seed=0, n=6, k=2, spread=0.0, intervals="closed", a_patient=1)
+@settings(max_examples=60, deadline=None)
+def test_small_tables_of_readers_who_disagree_are_written(
+    seed: int, n: int, k: int, spread: float, intervals: Any, a_patient: int
+) -> None:
+    """JSON of any table, and no value outside its own interval."""
+    rng = np.random.default_rng(seed)
+    scores = (0.5 + rng.normal(0, spread, (n, 1)) + rng.normal(0, 0.2, (n, k))).clip(0, 1).round(2)
+    check_figures(scores, intervals, a_patient)
+
+
+@pytest.mark.parametrize("intervals", ["closed", "bootstrap"])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [[0.1, 0.9], [0.3, 0.72], [0.5, 0.5], [0.7, 0.3], [0.9, 0.15]],
+        [[0.65, 0.47], [0.69, 0.54], [0.57, 0.73], [0.4, 0.69], [0.59, 0.19], [0.56, 0.61]],
+        [[0.2, 0.8], [0.8, 0.2]],
+    ],
+)
+def test_readers_who_contradict_each_other_are_written(
+    scores: list[list[float]], intervals: Any
+) -> None:
+    check_figures(np.array(scores), intervals, 1)
+
+
+def check_figures(scores: np.ndarray, intervals: Any, a_patient: int) -> None:
+    table = RatingTable.from_ratings(
+        Rating(f"c{i}", f"r{j}", float(score), f"p{i // a_patient}")
+        for i, row in enumerate(scores)
+        for j, score in enumerate(row)
+    )
+    content = to_json(agreement_report(table, intervals=intervals, draws=200))
+    json_text(content)
+    for statistic in statistics(content):
+        whole = None not in (statistic["value"], statistic["low"], statistic["high"])
+        assert whole == (statistic["reason"] is None), statistic
+        assert (statistic["low"] is None) == (statistic["high"] is None)
+        if whole:
+            assert statistic["low"] <= statistic["value"] <= statistic["high"], statistic
+
+
+def test_reasons_are_the_true_ones() -> None:
+    offset = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8], [0.2, 0.3]])
+    found = icc_statistic(offset, Form.ICC_C1)
+    assert found.value == pytest.approx(1)
+    assert found.reason is not None
+    assert found.reason.startswith("the raters differ by constant offsets only")
+    crossed = np.array([[0.1, 0.9], [0.9, 0.1]])
+    assert icc_statistic(crossed, Form.ICC_C1).reason == "the cases' means do not differ"
+    assert icc_statistic(crossed, Form.ICC_CK).reason == "the cases' means do not differ"
+    assert "contradict each other" in str(icc_statistic(crossed, Form.ICC_A1).reason)
+    assert icc_statistic(np.full((4, 2), 0.3)).reason == "the scores do not vary"
+    apart = np.array([[0.1, 0.9], [0.3, 0.72], [0.5, 0.5], [0.7, 0.3], [0.9, 0.15]])
+    pair = icc_a1_pair(*apart.T)
+    assert pair.value is not None
+    assert pair.value < -1
+    assert "beyond the end of the scale" in str(pair.reason)
 
 
 def test_reasons_at_the_edge() -> None:

@@ -15,6 +15,7 @@ from scipy import special
 
 from cellularity_core.agreement.scales import AS_IS, Scale
 from cellularity_core.agreement.statistic import (
+    BEYOND,
     TAIL,
     Statistic,
     point,
@@ -152,6 +153,8 @@ def bootstrapped(
     value = estimate(estimator, n) if n else float("nan")
     if not np.isfinite(value):
         return undefined(reason, n)
+    if not scale.low <= value <= scale.high:
+        return point(value, BEYOND, n)
     limits = resampler.limits(value, estimator(resampler.weights), scale)
     if isinstance(limits, str):
         return point(value, limits, n)

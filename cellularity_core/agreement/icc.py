@@ -6,7 +6,7 @@ The interval of the absolute forms by default is the generalised one (see
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
 from cellularity_core.agreement.generalised import generalised_intervals
 from cellularity_core.agreement.scales import CORRELATION
 from cellularity_core.agreement.statistic import (
+    BEYOND,
     NOTHING,
     TAIL,
     Statistic,
@@ -38,7 +39,20 @@ class Form(StrEnum):
 
 
 ABSOLUTE: Final = (Form.ICC_A1, Form.ICC_AK)
-AVERAGE: Final = (Form.ICC_1K, Form.ICC_AK, Form.ICC_CK)
+ONE_WAY: Final = (Form.ICC_1, Form.ICC_1K)
+AVERAGE: Final = {
+    Form.ICC_1K: Form.ICC_1,
+    Form.ICC_AK: Form.ICC_A1,
+    Form.ICC_CK: Form.ICC_C1,
+}
+"""Forms of the mean of k scores, and the form of one score that each follows from."""
+
+NO_CASES_DIFFER: Final = "the cases' means do not differ"
+NO_FREEDOM: Final = "Satterthwaite's degrees of freedom are 0 for these data"
+NO_LOWER_END: Final = (
+    "the lower limit of one score is at or below -1/(k - 1), where that of the mean of k scores "
+    "has no end"
+)
 
 
 def _one_way(m: MeanSquares) -> Floats:
@@ -177,13 +191,13 @@ def icc_statistic(
     n, k = int(squares.n[0]), squares.k
     value = float(FORMULAS[form](squares)[0])
     if n < 2 or k < 2 or not np.isfinite(value):
-        return undefined(_why_undefined(n, k), n)
+        return undefined(_why_undefined(squares, form), n)
     cases, raters, error = (float(x[0]) for x in (squares.cases, squares.raters, squares.error))
-    noise = float(squares.within[0]) if form in (Form.ICC_1, Form.ICC_1K) else error
+    noise = float(squares.within[0]) if form in ONE_WAY else error
     if noise <= NOTHING and not (form in ABSOLUTE and raters > NOTHING and not mcgraw_wong):
-        return point(value, "the raters do not differ, so there is no error to judge it by", n)
+        return point(value, _why_no_error(raters), n)
     if cases <= NOTHING:
-        return point(value, "the cases' means do not differ", n)
+        return point(value, NO_CASES_DIFFER, n)
     if form in ABSOLUTE:
         if mcgraw_wong:
             limits = mcgraw_wong_intervals(cases, raters, error, n, k)
@@ -191,20 +205,31 @@ def icc_statistic(
         else:
             limits = generalised_intervals(cases, raters, error, n, k)
             method = "generalised"
-        low, high = float(limits[0]), float(limits[1])
     else:
-        freedom = n * (k - 1) if form in (Form.ICC_1, Form.ICC_1K) else (n - 1) * (k - 1)
-        ratio = cases / noise
-        low = _from_f(ratio / stats.f.ppf(1 - TAIL, n - 1, freedom), k)
-        high = _from_f(ratio * stats.f.ppf(1 - TAIL, freedom, n - 1), k)
+        limits = f_limits(cases / noise, n, k, one_way=form in ONE_WAY)
         method = "F"
+    return _interval(value, float(limits[0]), float(limits[1]), form, n, k, method)
+
+
+def _interval(
+    value: float, low: float, high: float, form: Form, n: int, k: int, method: str
+) -> Statistic:
+    """`value` of a form between limits of its single form."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return point(value, NO_FREEDOM, n)
     if form in AVERAGE:
+        if low <= -1 / (k - 1):
+            return point(value, NO_LOWER_END, n)
         low, high = spearman_brown(low, k), spearman_brown(high, k)
+    if not low <= value <= high:
+        return point(value, BEYOND, n)
     return with_interval(value, low, high, n=n, interval=method)
 
 
 def icc_bootstrap(ratings: npt.ArrayLike, form: Form, resampler: Resampler) -> Statistic:
     """An intraclass correlation of these raters, with its interval by bootstrap.
+
+    Limits of a mean of k scores are those of a single score, by Spearman and Brown.
 
     Parameters
     ----------
@@ -214,15 +239,21 @@ def icc_bootstrap(ratings: npt.ArrayLike, form: Form, resampler: Resampler) -> S
         Over the n cases.
     """
     table = np.asarray(ratings, float)
+    squares = mean_squares(table)
     n, k = table.shape
-    if n < 2 or k < 2:
-        return undefined(_why_undefined(n, k), n)
-    return bootstrapped(
-        lambda weights: FORMULAS[form](mean_squares(table, weights)),
+    value = float(FORMULAS[form](squares)[0])
+    if n < 2 or k < 2 or not np.isfinite(value):
+        return undefined(_why_undefined(squares, form), n)
+    single = AVERAGE.get(form, form)
+    drawn = bootstrapped(
+        lambda weights: FORMULAS[single](mean_squares(table, weights)),
         resampler,
-        _why_undefined(n, k),
+        _why_undefined(squares, single),
         CORRELATION,
     )
+    if drawn.low is None or drawn.high is None or drawn.interval is None:
+        return point(value, str(drawn.reason), n)
+    return _interval(value, drawn.low, drawn.high, form, n, k, drawn.interval)
 
 
 def icc_outer(ratings: npt.ArrayLike, form: Form, resampler: Resampler) -> Statistic:
@@ -254,12 +285,29 @@ def icc_outer(ratings: npt.ArrayLike, form: Form, resampler: Resampler) -> Stati
 
 
 def spearman_brown(single: float, k: int) -> float:
-    """Reliability of the mean of `k` scores, each of reliability `single`."""
-    return k * single / (1 + (k - 1) * single) if single > -1 / (k - 1) else float("-inf")
+    """Reliability of the mean of `k` scores, each of reliability `single` > -1 / (k - 1)."""
+    return k * single / (1 + (k - 1) * single)
 
 
-def _from_f(f: Any, k: int) -> float:
-    return float((f - 1) / (f + k - 1))
+def f_limits(
+    ratio: npt.ArrayLike, n: int, k: int, *, one_way: bool = False
+) -> tuple[Floats, Floats]:
+    """Exact 95 % limits of ICC(C,1), or of ICC(1,1).
+
+    Parameters
+    ----------
+    ratio : array_like
+        Mean square of cases over that of error, or of all within cases.
+    n, k : int
+        Cases and raters.
+    one_way : bool
+        ICC(1,1).
+    """
+    f = np.asarray(ratio, float)
+    freedom = n * (k - 1) if one_way else (n - 1) * (k - 1)
+    low = f / stats.f.ppf(1 - TAIL, n - 1, freedom)
+    high = f * stats.f.ppf(1 - TAIL, freedom, n - 1)
+    return np.asarray((low - 1) / (low + k - 1)), np.asarray((high - 1) / (high + k - 1))
 
 
 def mcgraw_wong_intervals(
@@ -273,29 +321,46 @@ def mcgraw_wong_intervals(
         Mean squares MSR, MSC and MSE of one or many tables.
     n, k : int
         Cases and raters.
+
+    Returns
+    -------
+    low, high : ndarray
+        NaN where the degrees of freedom are 0.
     """
     cases, raters, error = (np.asarray(x, float) for x in (cases, raters, error))
-    rho = (cases - error) / (cases + (k - 1) * error + k * (raters - error) / n)
-    # times (1 - rho), which keeps rho = 1 finite
-    by_raters, by_error = k * rho / n * raters, (1 - rho + k * rho * (n - 1) / n) * error
-    freedom = (by_raters + by_error) ** 2 / (
-        by_raters**2 / (k - 1) + by_error**2 / ((n - 1) * (k - 1))
-    )
-    rest = k * raters + (k * n - k - n) * error
-    lower = stats.f.ppf(1 - TAIL, n - 1, freedom)
-    upper = stats.f.ppf(1 - TAIL, freedom, n - 1)
-    return (
-        np.asarray(n * (cases - lower * error) / (lower * rest + n * cases)),
-        np.asarray(n * (upper * cases - error) / (rest + n * upper * cases)),
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho = (cases - error) / (cases + (k - 1) * error + k * (raters - error) / n)
+        # times (1 - rho), which keeps rho = 1 finite
+        by_raters, by_error = k * rho / n * raters, (1 - rho + k * rho * (n - 1) / n) * error
+        freedom = (by_raters + by_error) ** 2 / (
+            by_raters**2 / (k - 1) + by_error**2 / ((n - 1) * (k - 1))
+        )
+        rest = k * raters + (k * n - k - n) * error
+        lower = stats.f.ppf(1 - TAIL, n - 1, freedom)
+        upper = stats.f.ppf(1 - TAIL, freedom, n - 1)
+        return (
+            np.asarray(n * (cases - lower * error) / (lower * rest + n * cases)),
+            np.asarray(n * (upper * cases - error) / (rest + n * upper * cases)),
+        )
 
 
-def _why_undefined(n: int, k: int) -> str:
+def _why_undefined(squares: MeanSquares, form: Form) -> str:
+    n, k = int(squares.n[0]), squares.k
     if k < 2:
         return "two raters or more are needed"
     if n < 2:
         return "two cases or more with a score of every rater are needed"
-    return "the scores do not vary"
+    cases, raters, error = (float(x[0]) for x in (squares.cases, squares.raters, squares.error))
+    if max(cases, raters, error) <= NOTHING:
+        return "the scores do not vary"
+    if form in ABSOLUTE:
+        return "the raters contradict each other: the variance to divide by is not above 0"
+    return NO_CASES_DIFFER
+
+
+def _why_no_error(raters: float) -> str:
+    how = "do not differ" if raters <= NOTHING else "differ by constant offsets only"
+    return f"the raters {how}, so there is no error to judge it by"
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

@@ -15,6 +15,7 @@ from scipy import special
 from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
 from cellularity_core.agreement.scales import CORRELATION, POSITIVE, SHARE
 from cellularity_core.agreement.statistic import (
+    BEYOND,
     NOTHING,
     TAIL,
     Statistic,
@@ -210,8 +211,10 @@ def _concordant(
         return undefined(NO_VARIANCE, n)
     if n < 4:
         return point(value, "an interval needs four cases or more", n)
+    if abs(value) > 1:  # ICC(A,1) of readers who contradict each other
+        return point(value, BEYOND, n)
     error = _lin_error(once, n)
-    if error is None:
+    if error is None or abs(value) == 1:
         return point(value, "a rater gives one score only, or both agree wholly", n)
     reach = float(special.stdtrit(n - 2, 1 - TAIL)) * error
     low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))

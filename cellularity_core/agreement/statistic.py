@@ -16,6 +16,8 @@ NOTHING: Final = 1e-20
 NO_ERROR_BELOW: Final = 1e-7
 """A standard error of a coefficient below this is rounding."""
 
+BEYOND: Final = "the value lies beyond the end of the scale that its interval is made on"
+
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
