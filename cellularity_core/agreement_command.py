@@ -33,7 +33,7 @@ def agreement(
         typer.Argument(
             metavar="RATINGS.csv",
             help="Columns case_id, reader, score, and if wanted patient_id, kind (reader or "
-            "model), repeat, cannot_score, read_at.",
+            "model), repeat (0 or empty is the first read), cannot_score, read_at.",
             show_default=False,
         ),
     ],

@@ -160,19 +160,22 @@ def test_a_case_that_cannot_be_scored_is_counted(tmp_path: Path) -> None:
     assert table.ratings[1].read_at.isoformat() == "2026-03-31T14:05:10+02:00"
 
 
-def test_repeats_counted_from_one(tmp_path: Path) -> None:
-    """By rater: models of the same file have no number at all."""
-    path = write(
-        tmp_path / "r.csv",
-        "c1,A,0.1,reader,1",
-        "c1,A,0.2,reader,2",
-        "c2,A,0.3,reader,1",
-        "c1,gbt,0.4,model,",
-        header="case_id,reader,score,kind,repeat",
-    )
+def test_repeats_without_a_first_read_are_refused(tmp_path: Path) -> None:
+    """They are never taken for first reads, be it of one reader or of all."""
+    header = "case_id,reader,score,kind,repeat"
+    path = tmp_path / "r.csv"
+    write(path, "c1,A,0.1,reader,0", "c1,B,0.3,reader,1", "c2,B,0.4,reader,1", header=header)
+    with pytest.raises(DataError) as error:
+        RatingTable.read(path)
+    assert 'line 3: reader "B" has repeat 1 here and no first read' in str(error.value)
+    assert "number first reads 0" in str(error.value)
+    write(path, "c1,A,0.1,reader,1", "c1,A,0.2,reader,2", "c1,gbt,0.4,model,", header=header)
+    with pytest.raises(DataError, match='line 2: reader "A" has repeat 1 here'):
+        RatingTable.read(path)
+    write(path, "c1,A,,reader,", "c1,A,0.2,reader,1", "c2,A,0.2,reader,2", header=header)
     table = RatingTable.read(path)
-    assert [rating.repeat for rating in table.ratings] == [0, 1, 0, 0]
-    np.testing.assert_array_equal(table.first_reads(("A",)), [[0.1], [0.3]])
+    assert [rating.repeat for rating in table.ratings] == [0, 1, 2]
+    assert table.readers == ()
 
 
 @pytest.mark.parametrize(

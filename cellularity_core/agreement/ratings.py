@@ -127,9 +127,8 @@ class RatingTable:
         """Read a CSV file, with commas, semicolons or tabs between.
 
         Columns case_id, reader and score, and if wanted patient_id, kind (reader
-        or model), repeat (0 or empty is the first read; where a rater's reads are
-        counted from 1, 1 is), cannot_score (yes or no) and read_at (ISO date and time). An empty
-        score is a missing read.
+        or model), repeat (0 or empty is the first read), cannot_score (yes or no) and
+        read_at (ISO date and time). An empty score is a missing read.
 
         Parameters
         ----------
@@ -178,16 +177,16 @@ class RatingTable:
             raise DataError(f"line {reader.line_num}: not CSV ({error}).") from None
         if not numbered:
             raise DataError("there is no read below the first line.")
-        first_of: dict[str, int] = {}
-        for _, rating in numbered:
-            known = first_of.get(rating.reader, rating.repeat)
-            first_of[rating.reader] = min(known, rating.repeat)
-        counted = (
-            (where, replace(rating, repeat=rating.repeat - first_of[rating.reader]))
-            for where, rating in numbered
-        )
+        with_first = {rating.reader for _, rating in numbered if rating.repeat == 0}
+        for where, rating in numbered:
+            if rating.reader not in with_first:
+                raise DataError(
+                    f'{where}: reader "{rating.reader}" has repeat {rating.repeat} here and no '
+                    "first read in the file; number first reads 0 (or leave repeat empty) and "
+                    "their repeats 1, 2, ..."
+                )
         return cls(
-            tuple(_checked(counted, percent)),
+            tuple(_checked(numbered, percent)),
             tuple(name for name in names if name and name not in NEEDED + OPTIONAL),
         )
 
