@@ -20,15 +20,23 @@ import pytest
 from agreement_support import seeded_study
 from db_support import open_database
 from pypdf import PdfReader
-from reportlab.graphics.shapes import Circle, String
+from reportlab.graphics.shapes import Circle, Drawing, Line, Polygon, Rect, String
 from sqlalchemy import Engine
 
-from cellularity_core.agreement import RatingTable, agreement_report, bland_altman
+from cellularity_core.agreement import (
+    RatingTable,
+    Statistic,
+    TrendPoint,
+    agreement_report,
+    bland_altman,
+)
 from db import records
 from db.session import snapshot, transaction
 from pages.parts.access import Identity
+from pages.parts.agreement_figures import ForestRow
 from pages.parts.agreement_source import read_study
-from pages.parts.report_charts import pair_drawing
+from pages.parts.agreement_words import CONTROL_UNREAD, NO_CONTROL
+from pages.parts.report_charts import forest_drawing, pair_drawing, trend_drawing
 from pages.parts.report_content import PURPOSE, Content, content
 from pages.parts.report_files import csv_archive, csv_files, json_text
 from pages.parts.report_pdf import pdf
@@ -145,6 +153,59 @@ def test_a_pair_is_drawn_point_by_point() -> None:
     assert "up: Ana, across: Ben (%)" in numbers
     bias = bland_altman(a, b).bias.value
     assert f"{100 * bias:.1f}" in numbers
+
+
+def places(drawing: Drawing) -> list[float]:
+    """Every x and y of marks and lines, text left out."""
+    found: list[float] = []
+    for shape in drawing.contents:
+        if isinstance(shape, Line):
+            found += [shape.x1, shape.y1, shape.x2, shape.y2]
+        elif isinstance(shape, Circle):
+            found += [shape.cx, shape.cy]
+        elif isinstance(shape, Rect):
+            found += [shape.x, shape.y]
+        elif isinstance(shape, Polygon):
+            found += shape.points
+    return found
+
+
+def test_an_icc_far_below_its_scale_stays_on_the_paper() -> None:
+    low, middle = Statistic(-472.8, reason="below"), Statistic(0.5, -0.9, 0.8)
+    rows = [
+        ForestRow("A – B", "pair", (low, middle)),
+        ForestRow("A – C", "pair", (middle, low)),
+        ForestRow("Readers, mean of pairs", "mean", (low, middle)),
+    ]
+    drawing = forest_drawing(rows, 400)
+    panel = 0.27 * 400
+    assert min(places(drawing)) >= 0
+    circles = [shape.cx for shape in drawing.contents if isinstance(shape, Circle)]
+    assert min(circles) == pytest.approx(panel)
+    assert "-472.80" in {s.text for s in drawing.contents if isinstance(s, String)}
+    points = [
+        TrendPoint("A", "reader", str(k), None, 8, found, found, found)
+        for k, found in enumerate((middle, low, middle))
+    ]
+    assert min(places(trend_drawing(points, lambda point: point.icc_a1, 400))) >= 0
+
+
+def test_a_control_arm_that_is_not_read_yet_is_no_missing_arm(told: Content) -> None:
+    unread = {
+        name: replace(found, control=None, difference=None)
+        for name, found in told.movements.items()
+    }
+    text = text_of(pdf(replace(told, movements=unread)))
+    assert CONTROL_UNREAD in text
+    assert NO_CONTROL not in text
+    assert told.material.study is not None
+    alone = replace(told.material.study, arm="before-after")
+    other = replace(told, movements=unread, material=replace(told.material, study=alone))
+    text = text_of(pdf(other))
+    assert NO_CONTROL in text
+    assert CONTROL_UNREAD not in text
+    for words in (NO_CONTROL, CONTROL_UNREAD):
+        assert words not in text_of(pdf(told))
 
 
 def test_the_same_content_gives_the_same_bytes(told: Content) -> None:

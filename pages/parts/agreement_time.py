@@ -14,7 +14,7 @@ from pages.parts.agreement_stats import movement_of, report_of, trend_of
 from pages.parts.agreement_tables import table
 from pages.parts.agreement_words import (
     MEASURES,
-    NO_CONTROL,
+    lacking_control,
     movement_counts,
     movement_rows,
     with_limits,
@@ -85,13 +85,9 @@ def after_ai(chosen: Chosen) -> None:
     if found is None:
         st.info("No case was scored a second time after the models had been shown yet.")
         return
-    if found.control is None:
-        st.warning(
-            NO_CONTROL
-            if study.arm == "before-after"
-            else "The control arm has no second read yet; until then a score that moved because "
-            "of the models cannot be told from one that moved on re-reading."
-        )
+    lacking = lacking_control(study.arm, found)
+    if lacking is not None:
+        st.warning(lacking)
     table(movement_rows(found, has_reference=bool(material.consensus)), "agreement.movement")
     st.caption(
         f"{movement_counts(found)} First reads and their second score; 95 % intervals by bootstrap "

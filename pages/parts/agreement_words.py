@@ -60,6 +60,11 @@ NO_CONTROL: Final = (
     "told from one that moved because the case was read twice."
 )
 
+CONTROL_UNREAD: Final = (
+    "The control arm has no second read yet; until then a score that moved because of the models "
+    "cannot be told from one that moved because the case was read twice."
+)
+
 VERDICTS: Final = (
     "By the interval of the difference: closer, the model agrees with the readers better than they "
     "agree with each other; inside, as well; outside, less; undecided, more cases are needed."
@@ -281,6 +286,13 @@ def movement_rows(found: AutomationBias, *, has_reference: bool) -> list[dict[st
         cells = {name: with_limits(entry, show) for name, entry in statistics.items()}
         rows.append({"What": label, **cells, "Why not": "; ".join(reasons)})
     return rows
+
+
+def lacking_control(arm: str, found: AutomationBias) -> str | None:
+    """Why nothing can be said of the models' part in it; None where there is a control."""
+    if found.control is not None:
+        return None
+    return NO_CONTROL if arm == "before-after" else CONTROL_UNREAD
 
 
 def movement_counts(found: AutomationBias) -> str:

@@ -80,7 +80,8 @@ def forest_drawing(rows: Sequence[ForestRow], width: float) -> Drawing:
         left = label + which * (panel + numbers + 2 * gap)
 
         def at(value: float, left: float = left) -> float:
-            return left + panel * (value - start) / (1 - start)
+            # an ICC has no lower end; its number stands beside the panel
+            return left + panel * (max(value, start) - start) / (1 - start)
 
         _text(drawing, left, top + 6, title, 7.5, bold=True)
         band = readers_range(rows, which)
@@ -123,8 +124,8 @@ def forest_drawing(rows: Sequence[ForestRow], width: float) -> Drawing:
             if found.value is None:
                 continue
             if found.low is not None and found.high is not None:
-                low = max(found.low, start)
-                drawing.add(Line(at(low), y, at(found.high), y, strokeColor=colour, strokeWidth=1))
+                ends = at(found.low), y, at(found.high), y
+                drawing.add(Line(*ends, strokeColor=colour, strokeWidth=1))
             _marker(drawing, row.kind, at(found.value), y, 5, colour)
             told = number(found.value)
             if found.low is not None and found.high is not None:
@@ -269,7 +270,7 @@ def trend_drawing(
         side, tall = wide - 24, high - 32
 
         def at(value: float, base: float = base, tall: float = tall) -> float:
-            return base + tall * (value - start) / (1 - start)
+            return base + tall * (max(value, start) - start) / (1 - start)
 
         colour = HexColor(PALETTE[place % len(PALETTE)])
         drawing.add(Rect(left, base, side, tall, fillColor=None, strokeColor=FAINT))
@@ -286,8 +287,8 @@ def trend_drawing(
                 continue
             y = at(statistic.value)
             if statistic.low is not None and statistic.high is not None:
-                low = at(max(statistic.low, start))
-                drawing.add(Line(x, low, x, at(statistic.high), strokeColor=colour))
+                ends = x, at(statistic.low), x, at(statistic.high)
+                drawing.add(Line(*ends, strokeColor=colour))
             if before is not None:
                 drawing.add(Line(*before, x, y, strokeColor=colour, strokeWidth=0.6))
             _marker(drawing, "model" if point.kind == "model" else "pair", x, y, 4.5, colour)

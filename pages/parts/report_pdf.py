@@ -26,13 +26,13 @@ from pages.parts.agreement_data import shared_scores
 from pages.parts.agreement_figures import forest_rows, has_values
 from pages.parts.agreement_words import (
     MEASURES,
-    NO_CONTROL,
     VERDICTS,
     comparison_rows,
     count_rows,
     counted,
     group_rows,
     headline,
+    lacking_control,
     movement_counts,
     movement_rows,
     pair_rows,
@@ -187,9 +187,8 @@ def _movements(told: Content) -> list[Flowable]:
         ]
         story.append(KeepTogether([*head, *moved]))
         head = []
-    if any(found.control is None for found in told.movements.values()):
-        story.append(_note(NO_CONTROL))
-    return story
+    lacking = dict.fromkeys(lacking_control(study.arm, it) for it in told.movements.values())
+    return story + [_note(text) for text in lacking if text is not None]
 
 
 def _batches(told: Content) -> list[Flowable]:
