@@ -316,6 +316,20 @@ def test_patients_in_both_arms_are_drawn_together() -> None:
     assert found.pull.low < 0 < found.pull.high
 
 
+def test_the_difference_of_two_shares_stays_within_its_ends() -> None:
+    """Nearly all moved in one arm and nearly none in the other, of a few patients."""
+    before, model = np.full(8, 0.2), np.full(8, 0.8)
+    followed = np.where(np.arange(8) == 0, 0.2, 0.8)
+    stayed = np.where(np.arange(8) == 7, 0.8, 0.2)
+    found = automation_bias(before, followed, model, control=SecondReads(before, stayed, model))
+    assert found.difference is not None
+    moved = found.difference.moved
+    assert moved.value == pytest.approx(0.75)
+    assert moved.low is not None
+    assert moved.high is not None
+    assert -1 <= moved.low < 0.75 < moved.high <= 1
+
+
 def test_lists_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="belong to the same reads"):
         automation_bias([0.1, 0.2], [0.1], [0.1, 0.2])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cellularity_core.agreement.bins import to_bins
 from cellularity_core.agreement.bootstrap import DRAWS, SEED, Estimator, Resampler, bootstrapped
-from cellularity_core.agreement.scales import AS_IS, SHARE, Scale
+from cellularity_core.agreement.scales import AS_IS, DIFFERENCE, SHARE, Scale
 from cellularity_core.agreement.statistic import Statistic
 
 Floats = npt.NDArray[np.float64]
@@ -171,6 +171,7 @@ def automation_bias(
             _difference(ratio, ratios[1][name], len(owners[0])),
             together,
             f"{ratio.why} in one of the arms",
+            DIFFERENCE if ratio.scale is SHARE else AS_IS,
         )
         for name, ratio in ratios[0].items()
     }

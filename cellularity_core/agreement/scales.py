@@ -31,4 +31,7 @@ CORRELATION: Final = Scale(-1, 1, np.arctanh, np.tanh)
 """Fisher's z: correlations, kappas and their like."""
 
 POSITIVE: Final = Scale(0, np.inf, np.log, np.exp)
+DIFFERENCE: Final = Scale(-1, 1, np.asarray, np.asarray)
+"""Of two shares."""
+
 SHARE: Final = Scale(0, 1, special.logit, special.expit)
