@@ -27,7 +27,7 @@ from cellularity_core.agreement import (
 from cellularity_core.agreement.candidates import mls_intervals
 from cellularity_core.agreement.coverage import GRID, fixed_readers, sampled_readers, simulate
 from cellularity_core.agreement.generalised import generalised_cdf, generalised_intervals
-from cellularity_core.agreement.icc import icc_outer
+from cellularity_core.agreement.icc import AVERAGE, icc_outer
 from cellularity_core.agreement.variance import mean_squares
 
 # mean squares of cases, raters and error; cases, raters
@@ -198,7 +198,8 @@ def test_each_estimator_counts_copies_of_cases() -> None:
     assert len(values) == len(found)
     for (name, statistic), value in zip(found.items(), values, strict=True):
         assert statistic.reason == "seen"
-        assert value == pytest.approx(expected[name].value, abs=1e-9), name
+        one = AVERAGE.get(name, name)  # limits of a mean of scores are made from one score's
+        assert value == pytest.approx(expected[one].value, abs=1e-9), name
 
 
 def test_patients_with_several_cases_widen_the_interval() -> None:
@@ -289,6 +290,7 @@ def test_a_shift_of_one_reader_lowers_agreement_not_consistency(table, shift) ->
     before, after = icc_statistic(centred), icc_statistic(shifted)
     if before.value > 0.01:
         assert after.value < before.value
+    if before.low > 0.01:  # more noise from readers brings a lower limit nearer to 0
         assert after.low < before.low
 
 
