@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import not_, or_, select
 from sqlalchemy.orm import Session
 
 from db import audit, readers
@@ -83,6 +83,35 @@ def _note(
             },
             row=None,
         )
+
+
+def has_met_models(session: Session, task: Assignment, person: Reader) -> bool:
+    """Whether the records tell that this reader saw the models' output for the patch.
+
+    An earlier second score after AI, a reveal, or a score outside a study, behind
+    which the page shows the models.
+    """
+    patch_id = task.case.patch_id
+    before = select(Reading.id).where(
+        Reading.reader_id == person.id,
+        Reading.patch_id == patch_id,
+        or_(Reading.phase.in_(("after", "free")), Reading.seen_models),
+    )
+    revealed = (
+        select(AuditEvent.sequence)
+        .join(Assignment, Assignment.id == AuditEvent.entity_id)
+        .join(Membership, Membership.id == Assignment.membership_id)
+        .join(Case, Case.id == Assignment.case_id)
+        .where(
+            AuditEvent.entity == _REVEAL,
+            Membership.reader_id == person.id,
+            Case.patch_id == patch_id,
+            not_(Case.is_training),
+        )
+    )
+    return any(
+        session.scalars(query.limit(1)).one_or_none() is not None for query in (before, revealed)
+    )
 
 
 def locked_patches(session: Session, *, reader: str) -> list[tuple[str, str | None]]:

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from db import readers
 from db.errors import RecordError
-from db.schema import Membership, Reader, Study
+from db.schema import Case, Membership, Reader, Study
 
 
 def study_row(session: Session, study_id: int) -> Study:
@@ -37,22 +37,38 @@ def count(session: Session, study_id: int) -> int:
 
 
 def check_may_see_others(session: Session, *, study_id: int, asking: str | None) -> None:
-    """Refuse a reader who takes part in a study that is not closed.
+    """Refuse a reader who takes part in a study of the same patches that is not closed.
 
     Raises
     ------
     RecordError
         If `asking` is such a reader, or the study does not exist.
     """
-    study = study_row(session, study_id)
-    if asking is None or study.state == "closed":
-        return
-    person = readers.by_name(session, asking)
-    if person is not None and membership(session, study_id, person) is not None:
+    study_row(session, study_id)
+    person = readers.by_name(session, asking) if asking is not None else None
+    other = None if person is None else shared_study(session, study_id=study_id, person=person)
+    if person is not None and other is not None:
         raise RecordError(
-            f"{person.name} takes part in “{study.name}”, so scores of others and of the models "
-            "are shown only once it is closed."
+            f"{person.name} takes part in “{other.name}”, so scores of others and of the models "
+            "for its patches are shown only once it is closed."
         )
+
+
+def shared_study(session: Session, *, study_id: int, person: Reader) -> Study | None:
+    """A study of this reader that is not closed and has a patch of that study; may be itself."""
+    patches = select(Case.patch_id).where(Case.study_id == study_id)
+    query = (
+        select(Study)
+        .join(Membership, Membership.study_id == Study.id)
+        .join(Case, Case.study_id == Study.id)
+        .where(
+            Membership.reader_id == person.id,
+            Study.state != "closed",
+            Case.patch_id.in_(patches),
+        )
+        .order_by(Study.id)
+    )
+    return session.scalars(query.limit(1)).first()
 
 
 def is_blinded(session: Session, *, reader: str) -> bool:

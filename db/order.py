@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Arm = Literal["ai", "control"]
+Design = Literal["before", "before-after", "before-after with control"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def slots(
     training: Sequence[str],
     cases: Sequence[str],
     repeat_share: float,
-    has_control: bool,
+    design: Design,
 ) -> list[Slot]:
     """The reads of one reader, in their order.
 
@@ -54,18 +55,21 @@ def slots(
     training, cases : sequence of str
         Codes.
     repeat_share : float
-        Share of `cases` to repeat, in [0, 1]; above 0 at least one case.
-    has_control : bool
-        Whether half of the cases are read twice without the models.
+        Share to repeat of the cases that this reader reads without the models, in
+        [0, 1]; above 0 at least one where there are such. A repeat of a case whose
+        scores by the models were seen would tell nothing of the reader alone.
+    design : {"before", "before-after", "before-after with control"}
+        With a control arm half of the cases are read twice without the models.
     """
     control: set[str] = set()
-    if has_control:
+    if design == "before-after with control":
         halves = permuted(cases, seed, "control", rank // 2)
         middle = len(halves) // 2
         control = set(halves[middle:] if rank % 2 else halves[:middle])
     order = permuted(cases, seed, "order", reader)
-    n_repeats = max(1, round(repeat_share * len(cases))) if repeat_share and cases else 0
-    repeated = set(permuted(cases, seed, "repeat", reader)[:n_repeats])
+    alone = {"before": list(cases), "before-after": []}.get(design, sorted(control))
+    n_repeats = max(1, round(repeat_share * len(alone))) if repeat_share and alone else 0
+    repeated = set(permuted(alone, seed, "repeat", reader)[:n_repeats])
 
     def slot(code: str, occasion: int) -> Slot:
         return Slot(code, occasion, "control" if code in control else "ai")

@@ -139,7 +139,7 @@ def set_role(session: Session, *, name: str, role: Role, actor: str) -> ReaderRe
     reader = required(session, name)
     if reader.role == role:
         return plain(reader)
-    if reader.role == "admin" and _admins(session) == 1:
+    if reader.role == "admin" and reader.subject is not None and _admins(session) == 1:
         raise RecordError(
             f"{reader.name} is the only admin, so the role stays. Make another person admin first."
         )
@@ -198,7 +198,12 @@ def _free_name(session: Session, name: str) -> str:
 
 
 def _admins(session: Session) -> int:
-    query = select(func.count()).select_from(Reader).where(Reader.role == "admin")
+    """Admins who can sign in."""
+    query = (
+        select(func.count())
+        .select_from(Reader)
+        .where(Reader.role == "admin", Reader.subject.is_not(None))
+    )
     return session.execute(query).scalar_one()
 
 

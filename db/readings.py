@@ -9,42 +9,16 @@ from sqlalchemy.orm import Session
 
 from db import audit, blinding, patches, readers, steps
 from db.errors import RecordError
-from db.reading_lists import (
-    AmendmentRecord,
-    ReadingRecord,
-    ReadingRow,
-    amendments,
-    free_readings,
-    own_readings,
-    plain,
-    plain_amendment,
-    readings,
-    study_readings,
-)
+from db.reading_lists import AmendmentRecord, ReadingRecord, plain, plain_amendment
 from db.schema import Amendment, Assignment, Reader, Reading, utcnow
-from db.steps import AssignmentRecord, NotQualified, Phase, Waiting, next_assignment
-
-__all__ = [
-    "REASON_LENGTH",
-    "AmendmentRecord",
-    "AssignmentRecord",
-    "NotQualified",
-    "Phase",
-    "ReadingRecord",
-    "ReadingRow",
-    "Waiting",
-    "add_reading",
-    "amend",
-    "amendments",
-    "commit_reading",
-    "free_readings",
-    "next_assignment",
-    "own_readings",
-    "readings",
-    "study_readings",
-]
+from db.steps import Phase
 
 REASON_LENGTH: Final = 500
+
+_STAYS: Final = (
+    "The {phase} score of this read is committed already and stays. "
+    "Amend it with a reason if it was wrong."
+)
 
 
 def add_reading(
@@ -131,8 +105,9 @@ def commit_reading(
 ) -> ReadingRecord:
     """Commit what a reader gives for the read that comes next in a study.
 
-    The same `token` again (a double Enter, a reload) gives the reading that it
-    committed, and changes nothing.
+    The same `token` with the same answer again (a double Enter, a reload) gives the
+    reading that it committed, and changes nothing. `seen_models` is kept as true also
+    where the records know that the reader has met the models' output for the patch.
 
     Parameters
     ----------
@@ -145,7 +120,7 @@ def commit_reading(
     seconds : float or None
         Time on task.
     token : str
-        Made by the page, one for each time a patch is shown.
+        Of this answer; made on the server, as it counts for all readers.
     now : datetime, optional
         Moment at which a wash-out must have passed; not given: the server's clock.
 
@@ -170,6 +145,8 @@ def commit_reading(
     if same is not None:
         if (same.assignment_id, same.phase) != (assignment_id, phase):
             raise RecordError("This token was used for another read. Reload the page.")
+        if (same.cellularity, same.cannot_score_reason) != (score, reason):
+            raise RecordError(_STAYS.format(phase=phase))
         return plain(same)
     _check_is_next(session, task, phase, person, now)
     reading = Reading(
@@ -181,7 +158,7 @@ def commit_reading(
         cannot_score_reason=reason,
         confidence=_confidence(confidence),
         seconds=_seconds(seconds),
-        seen_models=bool(seen_models),
+        seen_models=bool(seen_models) or blinding.has_met_models(session, task, person),
         software=software,
         token=token,
     )
@@ -199,10 +176,7 @@ def _check_is_next(
         return
     query = select(Reading.id).where(Reading.assignment_id == task.id, Reading.phase == phase)
     if session.scalars(query).one_or_none() is not None:
-        raise RecordError(
-            f"The {phase} score of this read is committed already and stays. "
-            "Amend it with a reason if it was wrong."
-        )
+        raise RecordError(_STAYS.format(phase=phase))
     raise RecordError(
         "This is not the read that comes next. Reload the page to go on where you left off."
     )

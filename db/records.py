@@ -7,6 +7,7 @@ from db.audit import Head, head
 from db.blinding import Revealed, locked_patches, reveal
 from db.erasure import ErasureRecord, erase_patient, scrub
 from db.heads import noted_heads, record_head
+from db.order import Design
 from db.patches import image
 from db.readers import (
     NAME_LENGTH,
@@ -56,7 +57,6 @@ from db.steps import (
 from db.studies import (
     DESIGNS,
     CaseRecord,
-    Design,
     NewCase,
     StudyPlan,
     StudyRecord,

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from db import audit, members, order, patches, readers
 from db.errors import RecordError
+from db.order import Design
 from db.schema import Assignment, Case, Membership, Reader, Study
 
-Design = Literal["before", "before-after", "before-after with control"]
 DESIGNS: Final[tuple[Design, ...]] = ("before", "before-after", "before-after with control")
 """What is asked of a case: one blinded score; a second one after the models' output;
 or for half of each reader's cases a second one without it."""
@@ -176,6 +176,12 @@ def _add_case(session: Session, study: Study, code: str, new: NewCase, actor: st
         phash=new.phash,
         actor=actor,
     )
+    if abs(patch.mpp - new.mpp) > 1e-6 * patch.mpp:
+        raise RecordError(
+            f"{new.name} is known to the records at {patch.mpp:g} um per pixel, and "
+            f"{new.mpp:g} is given now; scores at two sizes would be mixed. Give it that size, or "
+            "save the image anew at the right one."
+        )
     patches.keep_image(session, patch=patch, png=new.png, actor=actor)
     case = Case(
         study=study,
@@ -241,7 +247,8 @@ def add_reader_to_study(session: Session, *, study_id: int, reader: str, actor: 
     Raises
     ------
     RecordError
-        If the study is closed or the reader takes part already.
+        If the study is closed, or the reader takes part already or reads one of its
+        patches in another study that is not closed.
     """
     study = members.study_row(session, study_id)
     if study.state == "closed":
@@ -249,6 +256,12 @@ def add_reader_to_study(session: Session, *, study_id: int, reader: str, actor: 
     member = readers.enrolled(session, reader, actor=actor)
     if members.membership(session, study_id, member) is not None:
         raise RecordError(f"{member.name} takes part in “{study.name}” already.")
+    other = members.shared_study(session, study_id=study_id, person=member)
+    if other is not None:
+        raise RecordError(
+            f"{member.name} is reading some of these patches in “{other.name}”. Close that study "
+            "first, or choose another reader."
+        )
     rank = members.count(session, study_id)
     joined = Membership(study=study, reader=member, rank=rank)
     session.add(joined)
@@ -265,7 +278,7 @@ def add_reader_to_study(session: Session, *, study_id: int, reader: str, actor: 
         training=[code for code, case in cases.items() if case.is_training],
         cases=[code for code, case in cases.items() if not case.is_training],
         repeat_share=study.repeat_share,
-        has_control=study.arm == "before-after with control",
+        design=cast(Design, study.arm),
     )
     session.flush()
     assigned = [

@@ -488,7 +488,12 @@ def test_erased_bytes_leave_the_files(tmp_path: Path) -> None:
 def test_erasing_covers_the_same_pixels_in_another_study(engine: Engine) -> None:
     with transaction(engine) as db:
         one = opened(db, name="One", cases=[new_case(80, patient=SECRET)])
-        two = opened(db, name="Two", cases=[new_case(80, patient="other pseudonym")])
+        two = opened(
+            db,
+            name="Two",
+            cases=[new_case(80, patient="other pseudonym")],
+            readers=["Zoe"],
+        )
         records.erase_patient(db, patient=SECRET, study_id=one.id, actor="A", why="request")
         assert [case.patient for case in records.cases(db, two.id)] == [None]
     for patient, why, words in ((SECRET, "x", "No case of any"), ("P-1", " ", "needs its reason")):

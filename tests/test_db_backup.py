@@ -90,8 +90,9 @@ def test_a_backup_brings_everything_back_on_either_database(
         assert everything(restored) == before
         with transaction(restored) as db:
             assert records.verify(db, made.head).ok
-            more = opened(db, name="Afterwards")  # numbers go on behind the restored ones
-            read_all(db, more.id, "Ana")
+            # Numbers go on behind the restored ones.
+            more = opened(db, name="Afterwards", readers=["Zoe"])
+            read_all(db, more.id, "Zoe")
             assert records.verify(db).ok
         restored.dispose()
     lines = [json.loads(line) for line in noted.read_text().splitlines()]
@@ -101,12 +102,12 @@ def test_a_backup_brings_everything_back_on_either_database(
 
 def test_a_backup_runs_while_others_write(engine: Engine, tmp_path: Path) -> None:
     with transaction(engine) as db:
-        other = opened(db, name="Open")
+        other = opened(db, name="Open", readers=["Zoe"])
     with ExitStack() as stack:
         db = stack.enter_context(transaction(engine))
-        task = records.next_assignment(db, study_id=other.id, reader="Ana")
+        task = records.next_assignment(db, study_id=other.id, reader="Zoe")
         assert isinstance(task, records.AssignmentRecord)
-        commit(db, task, "Ana")
+        commit(db, task, "Zoe")
         made = backup.backup(engine, tmp_path / "one")
     with snapshot(engine) as db:
         assert records.verify(db, made.head).ok

@@ -113,8 +113,9 @@ def of_study(
     """
     real = [case for case in cases if not case.is_training]
     patients = {case.code: case.patient for case in real}
-    counted = [row for row in rows if row.phase == "before" and not row.is_training]
-    raters = list(dict.fromkeys((*study.readers, *(row.reader for row in counted))))
+    given = [row for row in rows if row.phase == "before" and not row.is_training]
+    counted = [row for row in given if not row.seen_models]
+    raters = list(dict.fromkeys((*study.readers, *(row.reader for row in given))))
     first = {(row.reader, row.case) for row in counted if row.occasion == 0}
     ratings = [
         Rating(
@@ -160,7 +161,8 @@ def of_study(
         images={case.code: case.sha256 for case in real},
         case_ids={case.code: case.id for case in real},
         consensus=tuple(consensus),
-        n_amended=sum(row.amended for row in counted),
+        n_amended=sum(row.amended for row in given),
+        n_seen=len(given) - len(counted),
     )
 
 
