@@ -1,16 +1,45 @@
-"""An interval of ICC(A,1) that was considered and is not shown: modified large sample."""
+"""Intervals that were considered and are not shown; the simulation has them beside the others."""
 
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize.elementwise import find_root
 
-from cellularity_core.agreement.statistic import TAIL
+from cellularity_core.agreement.group import Chance, coefficient_of, standard_error
+from cellularity_core.agreement.statistic import (
+    BEYOND,
+    NO_ERROR_BELOW,
+    TAIL,
+    Statistic,
+    point,
+    with_interval,
+)
 
 Floats = npt.NDArray[np.float64]
+
+
+def linearised(counts: Floats, chance: Chance, worth: Floats) -> Statistic:
+    """Fleiss' kappa or Gwet's coefficient with Gwet's linearised error on Fisher's z scale.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (n, q)
+        Raters that put each case in each category.
+    chance : "fleiss" or "gwet"
+    worth : ndarray, shape (q, q)
+        Agreement weights; ones on the diagonal.
+    """
+    n = len(counts)
+    value = float(coefficient_of(counts, np.ones((1, n)), chance, worth)[0])
+    error = standard_error(counts, value, chance, worth)
+    if not error > NO_ERROR_BELOW or abs(value) >= 1:
+        return point(value, BEYOND, n)
+    reach = float(special.stdtrit(n - 1, 1 - TAIL)) * error / (1 - value**2)
+    low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
+    return with_interval(value, low, high, n=n, interval="Gwet's error, Fisher's z")
 
 
 def mls_intervals(

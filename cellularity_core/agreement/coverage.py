@@ -5,37 +5,58 @@ intraclass correlations of a group), they are drawn anew for every table; where
 they are those that are compared, their offsets stay and only cases are drawn.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 from cellularity_core.agreement.bins import BIN_EDGES, N_BINS
-from cellularity_core.agreement.bootstrap import Resampler, expanded_tails
-from cellularity_core.agreement.candidates import mls_intervals
+from cellularity_core.agreement.bootstrap import Resampler
+from cellularity_core.agreement.candidates import linearised, mls_intervals
 from cellularity_core.agreement.differences import bland_altman
-from cellularity_core.agreement.generalised import generalised_cdf, generalised_intervals
+from cellularity_core.agreement.generalised import generalised_cdf
 from cellularity_core.agreement.group import (
+    Chance,
     bin_counts,
     fleiss_kappa,
     gwet_ac1,
     gwet_ac2,
     krippendorff_alpha,
 )
-from cellularity_core.agreement.icc import mcgraw_wong_intervals
-from cellularity_core.agreement.kappa import Weights, costs, kappa4, kappa_of_tables
+from cellularity_core.agreement.icc import (
+    Form,
+    f_limits,
+    icc_bootstrap,
+    icc_statistic,
+    mcgraw_wong_intervals,
+    spearman_brown,
+)
+from cellularity_core.agreement.kappa import (
+    Weights,
+    bin_tables,
+    costs,
+    kappa4,
+    kappa_of_table,
+    kappa_of_tables,
+)
 from cellularity_core.agreement.paired import ccc, icc_a1_pair, mse_statistic, pk_statistic
 from cellularity_core.agreement.statistic import TAIL, Statistic
+from cellularity_core.agreement.variance import squares_of_tables
 
 Floats = npt.NDArray[np.float64]
 
 DRAWS: Final = 4000
 WIDTHS: Final = 20
-"""One table in so many has its generalised interval computed in full, for its width."""
+"""One table in so many has its generalised intervals computed in full."""
+
+BOOTSTRAPS: Final = 4
+"""One table in so many has a bootstrap of its intraclass correlation."""
+
+GENERALISED: Final = "generalised"
 
 RESAMPLES: Final = 999
 CASE_MEAN: Final = 0.5
@@ -101,52 +122,62 @@ def sampled_readers(setting: Setting, draws: int, rng: np.random.Generator) -> I
         + rng.normal(0, setting.reader_sd, (draws, 1, k))
         + rng.normal(0, ERROR_SD, (draws, n, k))
     )
-    squares = _squares(tables)
+    squares = squares_of_tables(tables)
+    msr, msc, mse = squares.cases, squares.raters, squares.error
     rho = setting.icc
 
-    def result(statistic: str, formula: str, low: Floats, high: Floats, truth: float) -> Coverage:
+    def result(
+        statistic: str, formula: str, limits: tuple[Floats, Floats], truth: float
+    ) -> Coverage:
+        low, high = limits
         return Coverage(
             statistic,
             formula,
             setting,
             float(((low <= truth) & (truth <= high)).mean()),
             float(np.median(high - low)),
-            draws,
-            default=formula == "F",
+            len(low),
+            default=formula in ("F", GENERALISED),
         )
 
-    msr, msc, mse = squares
+    some = tables[::WIDTHS]
+    of_one = _limits(icc_statistic(table) for table in some)
+    # a limit lies beyond the truth where the distribution function there says so: all
+    # tables by that, which is quick, and one in so many by the limits themselves
     below = np.concatenate(
         [
             generalised_cdf(rho, msr[at:upto], msc[at:upto], mse[at:upto], n, k)
             for at, upto in ((at, at + 100) for at in range(0, draws, 100))
         ]
     )
-    low, high = generalised_intervals(msr[::WIDTHS], msc[::WIDTHS], mse[::WIDTHS], n, k)
-    yield Coverage(
-        "ICC(A,1)",
-        "generalised",
-        setting,
-        float(((below >= TAIL) & (below <= 1 - TAIL)).mean()),
-        float(np.median(high - low)),
-        draws,
-        default=True,
+    yield replace(
+        result("ICC(A,1)", GENERALISED, of_one, rho),
+        covered=float(((below >= TAIL) & (below <= 1 - TAIL)).mean()),
+        draws=draws,
     )
-    yield result("ICC(A,1)", "McGraw & Wong", *mcgraw_wong_intervals(*squares, n, k), rho)
-    yield result("ICC(A,1)", "MLS", *mls_intervals(*squares, n, k), rho)
-    yield result("ICC(A,1)", "bootstrap of cases", *_bootstrap(tables, rng), rho)
+    yield result("ICC(A,1)", "McGraw & Wong", mcgraw_wong_intervals(msr, msc, mse, n, k), rho)
+    yield result("ICC(A,1)", "MLS", mls_intervals(msr, msc, mse, n, k), rho)
+    resampler = Resampler.over(range(n), draws=RESAMPLES)
+    drawn = (icc_bootstrap(table, Form.ICC_A1, resampler) for table in tables[::BOOTSTRAPS])
+    yield result("ICC(A,1)", "bootstrap of cases", _limits(drawn), rho)
+    of_mean = _limits(icc_statistic(table, Form.ICC_AK) for table in some)
+    yield result("ICC(A,k)", GENERALISED, of_mean, spearman_brown(rho, k))
 
-    ratio = squares[0] / squares[2]
-    freedom = (n - 1) * (k - 1)
     consistent = CASE_SD**2 / (CASE_SD**2 + ERROR_SD**2)
-    yield result("ICC(C,1)", "F", *_f_limits(ratio, n, k, freedom), consistent)
+    yield result("ICC(C,1)", "F", f_limits(msr / mse, n, k), consistent)
     # one-way: every case has readers of its own
-    tables = rng.normal(0, CASE_SD, (draws, n, 1)) + rng.normal(
-        0, np.hypot(setting.reader_sd, ERROR_SD), (draws, n, k)
+    squares = squares_of_tables(
+        rng.normal(0, CASE_SD, (draws, n, 1))
+        + rng.normal(0, np.hypot(setting.reader_sd, ERROR_SD), (draws, n, k))
     )
-    cases, raters, error = _squares(tables)
-    within = (raters + (n - 1) * error) / n
-    yield result("ICC(1,1)", "F", *_f_limits(cases / within, n, k, n * (k - 1)), rho)
+    ratio = squares.cases / squares.within
+    yield result("ICC(1,1)", "F", f_limits(ratio, n, k, one_way=True), rho)
+
+
+def _limits(found: Iterable[Statistic]) -> tuple[Floats, Floats]:
+    """Limits of those that have any, two arrays."""
+    low, high = np.array([(s.low, s.high) for s in found if s.low is not None], float).T
+    return low, high
 
 
 def fixed_readers(setting: Setting, draws: int, rng: np.random.Generator) -> Iterator[Coverage]:
@@ -164,15 +195,15 @@ def fixed_readers(setting: Setting, draws: int, rng: np.random.Generator) -> Ite
     truths = _truths(offsets)
     for trial in _trials(resampler, pair=k == 2):
         found = [trial.statistic(table) for table in tables[: draws // trial.share]]
-        limits = np.array([(s.low, s.high) for s in found if s.low is not None], float)
+        low, high = _limits(found)
         truth = truths[trial.name]
         yield Coverage(
             trial.name,
             next(s.interval for s in found if s.interval) or "",
             setting,
-            float(((limits[:, 0] <= truth) & (truth <= limits[:, 1])).mean()),
-            float(np.median(limits[:, 1] - limits[:, 0])),
-            len(limits),
+            float(((low <= truth) & (truth <= high)).mean()),
+            float(np.median(high - low)),
+            len(low),
             trial.default,
         )
 
@@ -191,11 +222,32 @@ def _trials(resampler: Resampler, pair: bool) -> list[_Trial]:
     def counts(table: Floats) -> Floats:
         return bin_counts(table.clip(0, 1))
 
+    quadratic = costs(np.arange(N_BINS), "quadratic")
+    ordered = 1 - quadratic / quadratic.max()
+    corrected: tuple[tuple[str, Callable[[Floats], Statistic], Chance, Floats], ...] = (
+        ("Fleiss' kappa", fleiss_kappa, "fleiss", np.eye(N_BINS)),
+        ("Gwet's AC1", gwet_ac1, "gwet", np.eye(N_BINS)),
+        ("Gwet's AC2", gwet_ac2, "gwet", ordered),
+    )
     group = [
-        _Trial("Fleiss' kappa", lambda t: fleiss_kappa(counts(t))),
-        _Trial("Gwet's AC1", lambda t: gwet_ac1(counts(t))),
-        _Trial("Gwet's AC2", lambda t: gwet_ac2(counts(t))),
-        _Trial("Krippendorff's alpha", lambda t: krippendorff_alpha(t, resampler), 2),
+        trial
+        for name, statistic, chance, worth in corrected
+        for trial in (
+            _Trial(name, lambda t, shown=statistic: shown(counts(t))),  # type: ignore[misc]
+            _Trial(
+                name,
+                lambda t, chance=chance, worth=worth: linearised(  # type: ignore[misc]
+                    counts(t), chance, worth
+                ),
+                default=False,
+            ),
+        )
+    ]
+    group += [
+        _Trial("Krippendorff's alpha", krippendorff_alpha),
+        _Trial(
+            "Krippendorff's alpha", lambda t: krippendorff_alpha(t, resampler), 4, default=False
+        ),
     ]
     if not pair:
         return group
@@ -206,6 +258,11 @@ def _trials(resampler: Resampler, pair: bool) -> list[_Trial]:
         for name in [f"kappa, {kind}" if kind else "kappa"]
         for trial in (
             _Trial(name, lambda t, kind=kind: kappa4(*_clipped(t), kind)),  # type: ignore[misc]
+            _Trial(
+                name,
+                lambda t, kind=kind: kappa_of_table(_table(t), kind),  # type: ignore[misc]
+                default=False,
+            ),
             _Trial(
                 name,
                 lambda t, kind=kind: kappa4(*_clipped(t), kind, resampler),  # type: ignore[misc]
@@ -228,6 +285,11 @@ def _trials(resampler: Resampler, pair: bool) -> list[_Trial]:
 
 def _columns(table: Floats) -> tuple[Floats, Floats]:
     return table[:, 0], table[:, 1]
+
+
+def _table(table: Floats) -> Floats:
+    """Cases by the bins of two raters, shape (4, 4)."""
+    return np.asarray(bin_tables(*_clipped(table)).sum(axis=0).reshape(N_BINS, N_BINS))
 
 
 def _clipped(table: Floats) -> tuple[Floats, Floats]:
@@ -282,43 +344,6 @@ def _truths(offsets: Floats) -> dict[str, float]:
             "MSE": shift**2 + 2 * error,
         }
     return {name: float(value) for name, value in found.items()}
-
-
-def _squares(tables: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean squares of cases, raters and error of many tables, shape (draws, n, k)."""
-    _, n, k = tables.shape
-    level = tables.mean(axis=(1, 2), keepdims=True)
-    case = tables.mean(axis=2, keepdims=True) - level
-    rater = tables.mean(axis=1, keepdims=True) - level
-    rest = tables - level - case - rater
-    return (
-        k * (case**2).sum(axis=(1, 2)) / (n - 1),
-        n * (rater**2).sum(axis=(1, 2)) / (k - 1),
-        (rest**2).sum(axis=(1, 2)) / ((n - 1) * (k - 1)),
-    )
-
-
-def _f_limits(ratio: Floats, n: int, k: int, freedom: int) -> tuple[Floats, Floats]:
-    low = ratio / stats.f.ppf(1 - TAIL, n - 1, freedom)
-    high = ratio * stats.f.ppf(1 - TAIL, freedom, n - 1)
-    return (low - 1) / (low + k - 1), (high - 1) / (high + k - 1)
-
-
-def _bootstrap(tables: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Expanded percentile limits of ICC(A,1), cases drawn with replacement."""
-    n, k = tables.shape[1:]
-    weights = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
-    tables = tables - tables.mean(axis=(1, 2), keepdims=True)
-    case = tables.mean(axis=2)
-    columns = np.einsum("rn,dnk->drk", weights, tables, optimize=True)
-    level = columns.mean(axis=2)
-    between = k * (case**2 @ weights.T - level**2) * n / (n - 1)
-    raters = n * ((columns - level[..., None]) ** 2).sum(axis=2) / (k - 1)
-    total = n * ((tables**2).sum(axis=2) @ weights.T - k * level**2)
-    error = (total - (n - 1) * between - (k - 1) * raters) / ((n - 1) * (k - 1))
-    found = (between - error) / (between + (k - 1) * error + k * (raters - error) / n)
-    low, high = np.quantile(found, expanded_tails(n), axis=1)
-    return low, high
 
 
 def simulate(draws: int = DRAWS, seed: int = 0) -> Iterator[Coverage]:

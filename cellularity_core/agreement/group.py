@@ -4,25 +4,18 @@ Fleiss' kappa, Gwet's AC1 and AC2 and Krippendorff's alpha. Their intervals are
 about these raters and more cases.
 """
 
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from cellularity_core.agreement.bins import N_BINS, to_bins
 from cellularity_core.agreement.bootstrap import Resampler, bootstrapped
-from cellularity_core.agreement.kappa import NO_ERROR, costs
+from cellularity_core.agreement.jackknife import jackknifed
+from cellularity_core.agreement.kappa import costs
 from cellularity_core.agreement.scales import CORRELATION
-from cellularity_core.agreement.statistic import (
-    NO_ERROR_BELOW,
-    NOTHING,
-    TAIL,
-    Statistic,
-    point,
-    undefined,
-    with_interval,
-)
+from cellularity_core.agreement.statistic import NOTHING, Statistic, undefined
 
 Floats = npt.NDArray[np.float64]
 Chance = Literal["fleiss", "gwet"]
@@ -58,7 +51,7 @@ def fleiss_kappa(counts: npt.ArrayLike, resampler: Resampler | None = None) -> S
     counts : array_like, shape (n, q)
         Raters that put each case in each category, as many for every case.
     resampler : Resampler, optional
-        Over the n cases, for an interval by bootstrap in place of the closed form.
+        Over the n cases, for an interval by bootstrap in place of the jackknife.
 
     Returns
     -------
@@ -71,9 +64,7 @@ def fleiss_kappa(counts: npt.ArrayLike, resampler: Resampler | None = None) -> S
 
     References
     ----------
-    Fleiss, Psychol Bull 1971, 76:378; variance for cases as a sample: Gwet,
-    Handbook of Inter-Rater Reliability, 4th ed. 2014, chapter 5 (Fleiss' own
-    is of kappa 0, for a test).
+    Fleiss, Psychol Bull 1971, 76:378 (its own variance is of kappa 0, for a test).
     """
     table = np.asarray(counts, float)
     if len(np.unique(table.sum(axis=1))) > 1:
@@ -92,7 +83,7 @@ def gwet_ac1(counts: npt.ArrayLike, resampler: Resampler | None = None) -> Stati
     counts : array_like, shape (n, q)
         Raters that put each case in each category.
     resampler : Resampler, optional
-        Over the n cases, for an interval by bootstrap in place of the closed form.
+        Over the n cases, for an interval by bootstrap in place of the jackknife.
 
     References
     ----------
@@ -113,7 +104,7 @@ def gwet_ac2(counts: npt.ArrayLike, resampler: Resampler | None = None) -> Stati
 def _corrected(
     counts: Floats, chance: Chance, worth: Floats, resampler: Resampler | None
 ) -> Statistic:
-    """(seen - chance) / (1 - chance), with Gwet's linearised variance.
+    """(seen - chance) / (1 - chance).
 
     Cases without any score count for nothing; those with one, for the shares of
     the categories only.
@@ -122,23 +113,20 @@ def _corrected(
     n = int((raters > 0).sum())
     if n < 2 or (raters > 1).sum() < 2:
         return undefined(TOO_FEW, n)
-    value = float(_coefficient(counts, np.ones((1, len(counts))), chance, worth)[0])
+    value = float(coefficient_of(counts, np.ones((1, len(counts))), chance, worth)[0])
     if not np.isfinite(value):
         return undefined(ONE_BIN, n)
-    if resampler is not None:
-        return bootstrapped(
-            lambda weights: _coefficient(counts, weights, chance, worth),
-            resampler,
-            ONE_BIN,
-            CORRELATION,
+    if resampler is None:
+        scored = counts[raters > 0]
+        return jackknifed(
+            lambda weights: coefficient_of(scored, weights, chance, worth), n, ONE_BIN
         )
-    error = standard_error(counts, value, chance, worth)
-    if error <= NO_ERROR_BELOW or abs(value) >= 1:
-        return point(value, NO_ERROR, n)
-    # Fisher's z keeps the limits within -1 and 1, and covers better than the plain t
-    reach = float(special.stdtrit(n - 1, 1 - TAIL)) * error / (1 - value**2)
-    low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
-    return with_interval(value, low, high, n=n, interval="Gwet's error, Fisher's z")
+    return bootstrapped(
+        lambda weights: coefficient_of(counts, weights, chance, worth),
+        resampler,
+        ONE_BIN,
+        CORRELATION,
+    )
 
 
 def standard_error(counts: Floats, value: float, chance: Chance, worth: Floats) -> float:
@@ -153,6 +141,11 @@ def standard_error(counts: Floats, value: float, chance: Chance, worth: Floats) 
     chance : "fleiss" or "gwet"
     worth : ndarray, shape (q, q)
         Agreement weights; ones on the diagonal.
+
+    References
+    ----------
+    Gwet, Handbook of Inter-Rater Reliability, 4th ed. 2014, chapter 5 (cases as a
+    sample).
     """
     raters = counts.sum(axis=1)
     counts, raters = counts[raters > 0], raters[raters > 0]
@@ -187,7 +180,11 @@ def _by_chance(pi: Floats, chance: Chance, worth: Floats) -> Floats:
     return np.asarray(worth.sum() / (q * (q - 1)) * (pi * (1 - pi)).sum(axis=1))
 
 
-def _coefficient(counts: Floats, weights: Floats, chance: Chance, worth: Floats) -> Floats:
+def coefficient_of(counts: Floats, weights: Floats, chance: Chance, worth: Floats) -> Floats:
+    """Chance-corrected coefficient for each row of weights, shape (draws, n).
+
+    The other parameters are those of `standard_error`.
+    """
     raters = counts.sum(axis=1)
     scored, several = (raters > 0).astype(float), (raters > 1).astype(float)
     agreed = np.where(several > 0, _agreed(counts, worth), 0)
@@ -200,16 +197,16 @@ def _coefficient(counts: Floats, weights: Floats, chance: Chance, worth: Floats)
 
 
 def krippendorff_alpha(
-    ratings: npt.ArrayLike, resampler: Resampler, metric: Metric = "interval"
+    ratings: npt.ArrayLike, resampler: Resampler | None = None, metric: Metric = "interval"
 ) -> Statistic:
-    """Krippendorff's alpha, with its interval by bootstrap over cases.
+    """Krippendorff's alpha.
 
     Parameters
     ----------
     ratings : array_like, shape (n, k)
         NaN where missing; a case with one score counts for nothing.
-    resampler : Resampler
-        Over the n cases.
+    resampler : Resampler, optional
+        Over the n cases, for an interval by bootstrap in place of the jackknife.
     metric : "nominal" or "interval"
 
     Returns
@@ -241,16 +238,16 @@ def krippendorff_alpha(
     apart = scores / (scores - 1) * (squares - (sums**2).sum(axis=1) / scores)
 
     def alpha(weights: Floats) -> Floats:
-        weights = weights[:, usable]
         total = weights @ scores
         with np.errstate(divide="ignore", invalid="ignore"):
             whole = weights @ squares - ((weights @ sums) ** 2).sum(axis=1) / total
             ratio = (total - 1) / total * (weights @ apart) / whole
             return np.where(whole > NOTHING * total, 1 - ratio, np.nan)
 
-    every = np.ones((1, len(usable)))
-    value = float(alpha(every)[0])
-    if not np.isfinite(value):
-        return undefined("the scores do not vary", n)
-    drawn = bootstrapped(alpha, resampler, "the scores do not vary", CORRELATION)
-    return Statistic(drawn.value, drawn.low, drawn.high, drawn.reason, n, drawn.interval)
+    constant = "the scores do not vary"
+    if resampler is None:
+        return jackknifed(alpha, n, constant)
+    drawn = bootstrapped(
+        lambda weights: alpha(weights[:, usable]), resampler, constant, CORRELATION
+    )
+    return replace(drawn, n=n)

@@ -163,8 +163,9 @@ def agreement_report(
     table : RatingTable
     intervals : "auto", "closed" or "bootstrap"
         Closed forms suppose that cases are independent. "auto" takes them where
-        each patient has one case, and the bootstrap by patient otherwise. PK, MSE,
-        Krippendorff's alpha and the models' comparison have no closed form.
+        each patient has one case, and the bootstrap by patient otherwise. The
+        jackknife counts as closed, as it draws nothing; PK, MSE and the models'
+        comparison have the bootstrap only.
     draws, seed : int
         Of every bootstrap.
     margin : float
@@ -262,8 +263,8 @@ class _Maker:
         binned = np.where(np.isfinite(group), _bin_numbers(group), np.nan)
         return found | {
             "fleiss_kappa4": fleiss_kappa(counts[complete], over_whole if self._drawn else None),
-            "krippendorff_interval": krippendorff_alpha(group, over_all),
-            "krippendorff_nominal4": krippendorff_alpha(binned, over_all, "nominal"),
+            "krippendorff_interval": krippendorff_alpha(group, option),
+            "krippendorff_nominal4": krippendorff_alpha(binned, option, "nominal"),
             "gwet_ac1_bins4": gwet_ac1(counts, option),
             "gwet_ac2_quadratic_bins4": gwet_ac2(counts, option),
         }

@@ -34,6 +34,37 @@ class MeanSquares:
         return np.asarray((self.raters + (self.n - 1) * self.error) / self.n)
 
 
+def squares_of_tables(tables: npt.ArrayLike) -> MeanSquares:
+    """Mean squares of many tables of one size.
+
+    Parameters
+    ----------
+    tables : array of float, shape (draws, n, k)
+        Rows are cases, columns are raters; nothing missing.
+
+    Returns
+    -------
+    MeanSquares
+        Shape (draws,); NaN with fewer than 2 cases or raters.
+    """
+    values = np.asarray(tables, dtype=np.float64)
+    draws, n, k = values.shape
+    if n < 2 or k < 2:
+        none = np.full(draws, np.nan)
+        return MeanSquares(np.full(draws, float(n)), k, none, none, none)
+    # effects first, so that a large common level costs no digits
+    values = values - values.mean(axis=(1, 2), keepdims=True)
+    case, rater = values.mean(axis=2), values.mean(axis=1)
+    rest = values - case[:, :, None] - rater[:, None, :]
+    return MeanSquares(
+        n=np.full(draws, float(n)),
+        k=k,
+        cases=k * (case**2).sum(axis=1) / (n - 1),
+        raters=n * (rater**2).sum(axis=1) / (k - 1),
+        error=(rest**2).sum(axis=(1, 2)) / ((n - 1) * (k - 1)),
+    )
+
+
 def mean_squares(ratings: npt.ArrayLike, weights: Floats | None = None) -> MeanSquares:
     """Mean squares of a table, or of each of its resamples.
 
@@ -59,8 +90,9 @@ def mean_squares(ratings: npt.ArrayLike, weights: Floats | None = None) -> MeanS
         raise ValueError(
             f"Got ratings of shape {table.shape}; expected (n, k), a row a case, a column a rater."
         )
+    if weights is None:
+        return squares_of_tables(table[None])
     n, k = table.shape
-    weights = np.ones((1, n)) if weights is None else weights
     count = weights.sum(axis=1)
     if n < 2 or k < 2:
         none = np.full(len(weights), np.nan)
