@@ -15,11 +15,11 @@ from cellularity_core.agreement import (
     bland_altman,
     bland_altman_points,
     cohen_kappa,
-    consistency_cases,
     expected_width,
     icc_a1,
     icc_statistic,
     model_against_readers,
+    readers_mean,
     repeatability,
     sample_size,
     to_bins,
@@ -97,6 +97,18 @@ def test_comparison_is_the_mean_of_pairs_and_of_readers_left_out() -> None:
         left_out = [x.model_agreement - x.reader_agreement for x in comparison.left_out]
         assert np.mean(left_out) == pytest.approx(with_model - among)
         assert comparison.difference.low < comparison.difference.value < comparison.difference.high
+
+
+def test_the_readers_mean_is_the_comparisons() -> None:
+    """Of one table, with a model or without: where the model scored every case."""
+    columns = readers_and_model(5, 30, 0.1, missing=0.2)
+    columns["model"] = np.nan_to_num(columns["model"], nan=0.5)
+    table = table_of(columns, models=("model",))
+    found = model_against_readers(table, "model")
+    for measure in ("icc_a1", "kappa4_quadratic"):
+        assert readers_mean(table, measure) == getattr(found, measure).readers
+    alone = table_of(readers_and_model(5, 30, 0.1, readers=1), models=("model",))
+    assert readers_mean(alone, "icc_a1").reason == "readers cannot be compared with fewer than two"
 
 
 def test_pairs_use_the_cases_that_both_scored() -> None:
@@ -398,21 +410,6 @@ def test_a_study_of_the_planned_size_has_the_wanted_width() -> None:
         found = icc_statistic(table)
         widths.append(found.high - found.low)
     assert np.mean(widths) == pytest.approx(0.2, abs=0.03)
-
-
-@pytest.mark.parametrize(("icc", "k"), [(0.7, 3), (0.8, 2), (0.6, 5)])
-def test_consistency_cases_give_the_wanted_width(icc: float, k: int) -> None:
-    """Bonett's formula, 8 z^2 (1 - r)^2 (1 + (k - 1) r)^2 / (k (k - 1) w^2) + 1, simulated."""
-    cases = consistency_cases(0.2, icc, k)
-    squared = 8 * 1.959964**2 * (1 - icc) ** 2 * (1 + (k - 1) * icc) ** 2 / (k * (k - 1) * 0.04)
-    assert cases == pytest.approx(squared + 1 + (5 * icc if k == 2 else 0), abs=1)
-    rng = np.random.default_rng(13)
-    widths = []
-    for _ in range(200):
-        table = rng.normal(0, icc**0.5, (cases, 1)) + rng.normal(0, (1 - icc) ** 0.5, (cases, k))
-        found = icc_statistic(table, Form.ICC_C1)
-        widths.append(found.high - found.low)
-    assert np.mean(widths) == pytest.approx(0.2, abs=0.015)
 
 
 @pytest.mark.parametrize(

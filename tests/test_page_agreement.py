@@ -12,7 +12,13 @@ from agreement_support import METHODS, seeded_study
 from db_support import commit, new_case, plan, sha
 from streamlit.testing.v1 import AppTest
 
-from cellularity_core.agreement import Rating, RatingTable, Statistic, agreement_report
+from cellularity_core.agreement import (
+    Rating,
+    RatingTable,
+    Statistic,
+    agreement_report,
+    readers_mean,
+)
 from db import records
 from db.session import snapshot, transaction
 from pages.parts import state
@@ -22,7 +28,6 @@ from pages.parts.agreement_data import (
     Material,
     movement,
     of_everyday,
-    readers_mean,
 )
 from pages.parts.agreement_disputes import queue
 from pages.parts.agreement_figures import (

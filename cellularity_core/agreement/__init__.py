@@ -45,7 +45,6 @@ from cellularity_core.agreement.paired import (
 )
 from cellularity_core.agreement.planning import (
     StudySize,
-    consistency_cases,
     expected_width,
     sample_size,
 )
@@ -62,6 +61,7 @@ from cellularity_core.agreement.spread import (
     LeftOut,
     ModelAgainstReaders,
     model_against_readers,
+    readers_mean,
 )
 from cellularity_core.agreement.statistic import CONFIDENCE, Statistic
 from cellularity_core.agreement.trend import TrendPoint, trend
@@ -94,7 +94,6 @@ __all__ = [
     "bland_altman_points",
     "ccc",
     "cohen_kappa",
-    "consistency_cases",
     "expected_width",
     "fleiss_kappa",
     "gwet_ac1",
@@ -113,6 +112,7 @@ __all__ = [
     "mse_statistic",
     "pk_statistic",
     "prediction_probability",
+    "readers_mean",
     "repeatability",
     "sample_size",
     "to_bins",

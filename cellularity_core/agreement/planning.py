@@ -1,7 +1,6 @@
 """How many cases and readers a study needs for an interval of a wanted width."""
 
 from dataclasses import dataclass
-from math import ceil
 from typing import Final
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy.typing as npt
 from scipy import special
 
 from cellularity_core.agreement.generalised import generalised_intervals
-from cellularity_core.agreement.statistic import TAIL
 
 Floats = npt.NDArray[np.float64]
 
@@ -123,29 +121,6 @@ def sample_size(
         )
     _check(icc, reader_share)
     return tuple(_least(width, icc, reader_share, k, max_cases) for k in readers)
-
-
-def consistency_cases(width: float, icc: float, readers: int) -> int:
-    """Cases for an interval of ICC(C,1), in closed form.
-
-    Parameters
-    ----------
-    width : float
-        Wanted width of the 95 % interval.
-    icc : float
-        ICC(C,1) that is expected.
-    readers : int
-
-    References
-    ----------
-    Bonett, Stat Med 2002, 21:1331, with 5 times the ICC added for two readers and
-    an ICC of 0.7 or more.
-    """
-    _check(icc, 0.0)
-    z, k = float(special.ndtri(1 - TAIL)), readers
-    spread = (1 - icc) ** 2 * (1 + (k - 1) * icc) ** 2 / (k * (k - 1))
-    extra = 5 * icc if k == 2 and icc >= 0.7 else 0
-    return ceil(8 * z**2 * spread / width**2 + 1 + extra)
 
 
 def _least(width: float, icc: float, share: float, readers: int, max_cases: int) -> StudySize:

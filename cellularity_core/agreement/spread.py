@@ -29,6 +29,8 @@ MARGIN: Final = 0.05
 """By how much less than readers among themselves a model may agree with them
 and still be called inside their spread."""
 
+APART: Final = "no two readers share enough cases that vary"
+
 MIN_CASES: Final = 3
 """Cases a pair of raters must share to count in a mean."""
 
@@ -172,6 +174,40 @@ def pairwise_agreement(
     return found
 
 
+def readers_mean(
+    table: RatingTable, measure: Measure, *, draws: int = DRAWS, seed: int = SEED
+) -> Statistic:
+    """Mean agreement of the pairs of readers, with its interval by bootstrap over patients.
+
+    Parameters
+    ----------
+    table : RatingTable
+    measure : "icc_a1", "kappa4" or "kappa4_quadratic"
+    draws, seed : int
+        Of the bootstrap.
+    """
+    scores = table.first_reads(table.readers)
+    kept = np.isfinite(scores).any(axis=1)
+    patients = [patient for patient, keep in zip(table.patients, kept, strict=True) if keep]
+    resampler = Resampler.over(patients, draws=draws, seed=seed)
+    return _mean_of_pairs(scores[kept], range(scores.shape[1]), measure, resampler)
+
+
+def _mean_of_pairs(
+    scores: Floats, readers: range, measure: Measure, resampler: Resampler
+) -> Statistic:
+    """Mean over the pairs of these columns."""
+    pairs = list(combinations(readers, 2))
+    if not pairs:
+        return undefined("readers cannot be compared with fewer than two", len(scores))
+    return bootstrapped(
+        lambda weights: mean_over(pairwise_agreement(scores, pairs, measure, weights)),
+        resampler,
+        APART,
+        CORRELATION,
+    )
+
+
 def mean_over(values: Floats) -> Floats:
     """Mean of each row over what is defined; NaN for nothing."""
     seen = np.isfinite(values)
@@ -203,13 +239,10 @@ def _compare(
         if with_model
         else undefined("no reader", n)
     )
-    if not among:
-        readers = difference = undefined("readers cannot be compared with fewer than two", n)
-    else:
-        apart = "no two readers share enough cases that vary"
-        readers = bootstrapped(of_readers, resampler, apart, CORRELATION)
+    readers = difference = _mean_of_pairs(scores, others, measure, resampler)
+    if among:
         difference = bootstrapped(
-            lambda weights: of_model(weights) - of_readers(weights), resampler, f"{few}, or {apart}"
+            lambda weights: of_model(weights) - of_readers(weights), resampler, f"{few}, or {APART}"
         )
     verdict = _verdict(difference, margin)
     return Comparison(

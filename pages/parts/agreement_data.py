@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -15,15 +14,9 @@ from cellularity_core.agreement import (
     AutomationBias,
     Rating,
     RatingTable,
-    Resampler,
     SecondReads,
-    Statistic,
     automation_bias,
 )
-from cellularity_core.agreement.bootstrap import bootstrapped
-from cellularity_core.agreement.scales import CORRELATION
-from cellularity_core.agreement.spread import Measure, mean_over, pairwise_agreement
-from cellularity_core.agreement.statistic import undefined
 from db.records import (
     CaseModelScore,
     CaseRecord,
@@ -251,22 +244,6 @@ def model_names(readers: Collection[str]) -> dict[str, str]:
         method: f"{name} (model)" if name in readers else name
         for method, name in METHOD_NAMES.items()
     }
-
-
-def readers_mean(table: RatingTable, measure: Measure) -> Statistic:
-    """Mean agreement of the pairs of readers, with its interval by bootstrap over patients."""
-    pairs = list(combinations(range(len(table.readers)), 2))
-    scores = table.first_reads(table.readers)
-    kept = np.isfinite(scores).any(axis=1)
-    patients = [patient for patient, has in zip(table.patients, kept, strict=True) if has]
-    if not pairs:
-        return undefined("two readers or more are needed", int(kept.sum()))
-    return bootstrapped(
-        lambda weights: mean_over(pairwise_agreement(scores[kept], pairs, measure, weights)),
-        Resampler.over(patients),
-        "no two readers share enough cases that vary",
-        CORRELATION,
-    )
 
 
 def shared_scores(table: RatingTable, a: str, b: str) -> tuple[list[str], Floats, Floats]:

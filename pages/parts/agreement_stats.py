@@ -8,10 +8,11 @@ from cellularity_core.agreement import (
     Statistic,
     TrendPoint,
     agreement_report,
+    readers_mean,
     trend,
 )
 from cellularity_core.agreement.trend import Period
-from pages.parts.agreement_data import Material, movement, readers_mean
+from pages.parts.agreement_data import Material, movement
 
 _SPINNER = "Computing the agreement and its intervals…"
 

@@ -11,10 +11,11 @@ from cellularity_core.agreement import (
     Statistic,
     TrendPoint,
     agreement_report,
+    readers_mean,
     trend,
 )
 from db.records import AmendmentRecord, Head
-from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement, readers_mean, span
+from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement, span
 from pages.parts.agreement_words import counted, listed
 
 PURPOSE: Final = "Research use only - not for diagnosis"
