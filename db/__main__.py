@@ -11,10 +11,11 @@ from pathlib import Path
 from alembic.runtime.migration import MigrationContext
 
 from db.backup import backup, beside, restore
+from db.erasure import erase_patient, scrub
 from db.errors import RecordError
 from db.export import export
 from db.heads import noted_heads
-from db.session import VARIABLE, database_url, open_records, place, snapshot
+from db.session import VARIABLE, database_url, open_records, place, snapshot, transaction
 from db.verify import verify
 
 
@@ -77,6 +78,26 @@ def _restore(arguments: argparse.Namespace) -> str:
     return f"Records of {made.path} are restored to {place(url)}.{moved}"
 
 
+def _erase(arguments: argparse.Namespace) -> str:
+    engine = open_records(arguments.url)
+    try:
+        with transaction(engine) as session:
+            made = erase_patient(
+                session,
+                patient=arguments.patient,
+                study_id=arguments.study,
+                actor=arguments.actor,
+                why=arguments.why,
+            )
+        scrub(engine)
+    finally:
+        engine.dispose()
+    return (
+        f"Erased {made.cases} cases, {made.images} images and the content of {made.events} "
+        f"events at {place(engine.url)}. Scores stay; back-ups made before hold the rest still."
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 misuse."""
     parser = argparse.ArgumentParser(prog="python -m db", description="Care of the records.")
@@ -107,6 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     restoring.add_argument(
         "--replace", action="store_true", help="move records that are there aside"
     )
+    erasing = command("erase", _erase, "erase a patient's pixels, names and pseudonym")
+    erasing.add_argument("patient", help="pseudonym")
+    erasing.add_argument("--study", type=int, help="number of a study: only there")
+    erasing.add_argument("--actor", required=True, help="who does it")
+    erasing.add_argument("--why", required=True, help="the request it answers; name no patient")
     arguments = parser.parse_args(argv)
     try:
         said = arguments.run(arguments)

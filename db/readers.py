@@ -148,6 +148,17 @@ def set_role(session: Session, *, name: str, role: Role, actor: str) -> ReaderRe
     return plain(reader)
 
 
+def find_account(
+    session: Session, *, issuer: str, subject: str, email: str | None
+) -> ReaderRecord | None:
+    """The reader of this account, or None where `account` must make it or change its e-mail."""
+    query = select(Reader).where(
+        Reader.issuer == issuer, Reader.subject == subject, Reader.email.is_not_distinct_from(email)
+    )
+    reader = session.scalars(query).one_or_none()
+    return plain(reader) if reader else None
+
+
 def account(
     session: Session, *, issuer: str, subject: str, name: str, email: str | None
 ) -> ReaderRecord:

@@ -5,7 +5,7 @@ from typing import Final
 import streamlit as st
 
 from db import records
-from db.session import transaction
+from db.session import snapshot, transaction
 from pages.parts import access
 from pages.parts.frame import show
 from pages.parts.store import store
@@ -24,8 +24,8 @@ def page() -> None:
         "sees agreement and the audit trail. An **admin** also gives roles. A role counts from "
         "the person's next click on, and the audit trail says who gave it."
     )
-    with transaction(store()) as db:
-        people = {person.name: person.role for person in records.all_readers(db)}
+    with snapshot(store()) as db:
+        people = {p.name: p.role for p in records.all_readers(db) if p.has_account}
     st.dataframe(
         {"Name": list(people), "Role": list(people.values())}, hide_index=True, width="stretch"
     )

@@ -33,7 +33,7 @@ def page() -> None:
     if isinstance(task, str):
         st.info(task, icon=":material/flag:")
     else:
-        desk(task, key=state.DESK, on_commit=lambda: take(study, access.allow("read")))
+        desk(task, key=state.DESK, on_commit=lambda: take(study))
     own_reads(study, identity)
 
 

@@ -8,7 +8,7 @@ from db import records
 from db.records import StudyRecord
 from db.session import snapshot, transaction
 from pages.parts import access
-from pages.parts.frame import show
+from pages.parts.frame import answered, show
 from pages.parts.store import store
 from pages.parts.study_form import ARMS, CREATED, study_form
 
@@ -53,12 +53,16 @@ def _study(study: StudyRecord, identity: access.Identity) -> None:
                 )
         if study.description:
             st.text(study.description)
-        line = (
-            f"{study.n_cases} cases"
-            + (f" and {study.n_training} training cases" if study.n_training else "")
-            + f" · {ARMS[study.arm]} · {100 * study.repeat_share:.0f} % hidden repeats after "
-            f"{study.washout_days:g} days · seed {study.seed} · models {study.model_set or 'none'}"
-        )
+        line = f"{study.n_cases} cases"
+        if study.n_training:
+            line += f" and {study.n_training} training cases"
+        line += f" · {ARMS[study.arm]} · models {study.model_set or 'none'}"
+        if study.state == "closed" or identity.name not in study.readers:
+            # Who reads it must not know which cases come again.
+            line += (
+                f" · {100 * study.repeat_share:.0f} % hidden repeats after "
+                f"{study.washout_days:g} days · seed {study.seed}"
+            )
         if study.proficiency is not None:
             line += f" · proficiency line {100 * study.proficiency:.0f} points"
         st.caption(line)
@@ -109,18 +113,21 @@ def _add_reader(study: StudyRecord) -> None:
     )
 
 
+@answered
 def _open(study_id: int) -> None:
     identity = access.allow("study")
     with transaction(store()) as db:
         records.open_study(db, study_id=study_id, actor=identity.name)
 
 
+@answered
 def _close(study_id: int) -> None:
     identity = access.allow("study")
     with transaction(store()) as db:
         records.close_study(db, study_id=study_id, actor=identity.name)
 
 
+@answered
 def _join(study_id: int, reader: str) -> None:
     identity = access.allow("study")
     with transaction(store()) as db:

@@ -12,7 +12,17 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from db_support import BACKENDS, address, commit, empty_database, open_database, opened, read_all
+from db_support import (
+    BACKENDS,
+    address,
+    commit,
+    empty_database,
+    new_case,
+    open_database,
+    opened,
+    read_all,
+    sha,
+)
 from sqlalchemy import Engine, text
 
 from db import backup, heads, records, session, storage
@@ -397,3 +407,17 @@ def test_a_link_into_a_share_is_followed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Path, "read_text", lambda *_args, **_options: table)
     assert storage.network_share(tmp_path / "link" / "records.db") == "nfs"
     assert storage.network_share(tmp_path / "records.db") is None
+
+
+def test_a_patient_is_erased_by_command(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    with transaction(engine) as db:
+        opened(db, name="Asked", readers=["Zoe"], cases=[new_case(77, patient="P-77")])
+    url = address(engine)
+    asked = ["--url", url, "erase", "--actor", "C", "--why", "letter of 24 November"]
+    assert main([*asked, "P-77"]) == 0
+    assert "Erased 1 cases, 1 images" in capsys.readouterr().out
+    with snapshot(engine) as db:
+        assert records.image(db, sha256=sha(77)) is None
+    assert main(["--url", url, "verify"]) == 0
+    assert main([*asked, "P-77"]) == 1
+    assert "P-77" in capsys.readouterr().err

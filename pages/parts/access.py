@@ -22,7 +22,7 @@ import streamlit as st
 from db import records
 from db.errors import RecordError
 from db.records import ROLES, Role
-from db.session import transaction
+from db.session import snapshot, transaction
 from pages.parts import state
 from pages.parts.sign_in import HOW, has_sign_in, obstacle, offer
 from pages.parts.store import store
@@ -153,10 +153,13 @@ def _signed_in() -> Identity | None:
     email = user.get("email")
     known = (user.get("name"), user.get("preferred_username"), email, subject)
     name = next(clean for clean in (_short(text) for text in known) if clean)
-    with transaction(store()) as db:
-        account = records.account(
-            db, issuer=issuer, subject=subject, name=name, email=email or None
-        )
+    with snapshot(store()) as db:
+        account = records.find_account(db, issuer=issuer, subject=subject, email=email or None)
+    if account is None:
+        with transaction(store()) as db:
+            account = records.account(
+                db, issuer=issuer, subject=subject, name=name, email=email or None
+            )
     return Identity(account.name, account.role, True, account.id)
 
 
@@ -169,7 +172,7 @@ def _named() -> Identity | None:
     name = _short(st.session_state[_KEPT_NAME])
     if not name:
         return None
-    with transaction(store()) as db:
+    with snapshot(store()) as db:
         known = records.find_reader(db, name=name)
     if known is None:
         return Identity(name, "admin", False, None)

@@ -4,8 +4,9 @@ import runpy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec
 
 import streamlit as st
 
@@ -18,6 +19,10 @@ ICON: Final = str(Path(__file__).with_name("icon.png"))
 """Icon of the browser's tab; one of Streamlit's own would be fetched from the internet."""
 
 _APP: Final = Path(__file__).resolve().parents[2] / "app.py"
+
+_REFUSED: Final = "frame.refused"
+
+P = ParamSpec("P")
 
 _framed: ContextVar[bool] = ContextVar("framed", default=False)
 
@@ -47,6 +52,22 @@ def frame() -> Iterator[None]:
         _framed.reset(token)
 
 
+def answered(callback: Callable[P, None]) -> Callable[P, None]:
+    """`callback`, whose error a user can act on is shown by the page that follows.
+
+    Streamlit runs callbacks before the page, where `show` cannot catch them.
+    """
+
+    @wraps(callback)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(*args, **kwargs)
+        except (CellularityError, RecordError) as error:
+            st.session_state[_REFUSED] = str(error)
+
+    return guarded
+
+
 def show(page: Callable[[], None]) -> None:
     """Run a page inside the app, and show the text of an error a user can act on.
 
@@ -57,6 +78,9 @@ def show(page: Callable[[], None]) -> None:
     if not _framed.get():
         runpy.run_path(str(_APP))
         return
+    with st.container():
+        if refused := st.session_state.pop(_REFUSED, None):
+            st.error(refused)
     try:
         page()
     except (CellularityError, RecordError) as error:

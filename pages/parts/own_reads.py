@@ -10,6 +10,7 @@ from db.session import snapshot, transaction
 from pages.parts import access
 from pages.parts.access import Identity
 from pages.parts.desk import REASONS
+from pages.parts.frame import answered
 from pages.parts.store import store
 
 _PHASES: Final = {"before": "", "after": ", after the models", "control": ", second look"}
@@ -63,6 +64,7 @@ def _line(number: int, reading: ReadingRecord) -> str:
     return f"{number}: {score}{_PHASES[reading.phase]}, {reading.created_at:%d %b %H:%M} UTC"
 
 
+@answered
 def _amend(reading_id: int, value: int | None, reason: str | None, why: str) -> None:
     identity = access.allow("read")
     with transaction(store()) as db:

@@ -7,11 +7,13 @@ from typing import Final
 import streamlit as st
 
 from cellularity_core.export import SOFTWARE
+from cellularity_core.fingerprint import fingerprint
 from cellularity_core.patch import Patch
 from db import records
 from db.records import ReadingRecord
 from db.session import snapshot, transaction
 from pages.parts import access, state
+from pages.parts.frame import answered
 from pages.parts.state import Case
 from pages.parts.store import store
 
@@ -37,7 +39,7 @@ def reader_controls(title: str) -> Reader:
     left.title(title, anchor=False)
     name = access.reader_name(who)
     if name and st.session_state.get(_LOADED_FOR) != name:
-        with transaction(store()) as db:
+        with snapshot(store()) as db:
             known = records.find_reader(db, name=name)
         if known is not None:
             st.session_state[state.SCORE_FIRST] = known.score_first
@@ -53,6 +55,7 @@ def reader_controls(title: str) -> Reader:
     return Reader(name, score_first)
 
 
+@answered
 def _keep_choice() -> None:
     person = access.who()
     if person is not None:
@@ -122,6 +125,7 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
                 cellularity=float(value or 0) / 100,
                 seen_models=seen,
                 software=SOFTWARE,
+                phash=fingerprint(patch.pixels),
             )
         st.rerun()
     if seen:

@@ -12,8 +12,8 @@ from cellularity_core.export import SOFTWARE
 from db import records
 from db.errors import RecordError
 from db.records import AssignmentRecord, NotQualified, StudyRecord, Waiting
-from db.session import transaction
-from pages.parts import state
+from db.session import snapshot, transaction
+from pages.parts import access, state
 from pages.parts.access import Identity
 from pages.parts.desk import Given, Mode, Task, given
 from pages.parts.store import store
@@ -45,31 +45,29 @@ def next_task(study: StudyRecord, identity: Identity) -> Task | str:
     Nothing of a model or of another reader is in it before the reader's own score
     of that read is committed: the records refuse to give it.
     """
-    with transaction(store()) as db:
-        here = (study.id, identity.name)
-        answered: _Answered | None = st.session_state.get(_ANSWER)
-        if answered is not None and (answered.study_id, answered.reader) == here:
-            shown = records.reveal(db, assignment_id=answered.step.id, reader=identity.name)
-            own = "not scored" if answered.value is None else f"{answered.value} %"
-            beside = (("Your score", own), ("Reference", percent(shown.reference)))
-            return _task(answered.step, "feedback", ANSWER, beside)
+    here = (study.id, identity.name)
+    answered: _Answered | None = st.session_state.get(_ANSWER)
+    if answered is not None and (answered.study_id, answered.reader) == here:
+        shown = _reveal(answered.step, identity)
+        own = "not scored" if answered.value is None else f"{answered.value} %"
+        beside = (("Your score", own), ("Reference", percent(shown.reference)))
+        return _task(answered.step, "feedback", ANSWER, beside)
+    with snapshot(store()) as db:
         step = records.next_assignment(db, study_id=study.id, reader=identity.name)
-        if isinstance(step, AssignmentRecord):
-            if step.phase != "after":
-                question = QUESTION if step.phase == "before" else ALONE
-                return _task(step, "score", question)
-            shown = records.reveal(db, assignment_id=step.id, reader=identity.name)
-            beside = tuple(
-                (METHOD_NAMES.get(method, method), f"{percent(s.value)}{_range(s.low, s.high)}")
-                for method, s in shown.model_scores.items()
-            )
-            return _task(step, "score", f"{WITH_AI} (Models: {WEAK_SCALE} scale.)", beside)
+    if isinstance(step, AssignmentRecord):
+        if step.phase != "after":
+            return _task(step, "score", QUESTION if step.phase == "before" else ALONE)
+        beside = tuple(
+            (METHOD_NAMES.get(method, method), f"{percent(s.value)}{_range(s.low, s.high)}")
+            for method, s in _reveal(step, identity).model_scores.items()
+        )
+        return _task(step, "score", f"{WITH_AI} (Models: {WEAK_SCALE} scale.)", beside)
     if step is None:
         return "You have read every case of this study. Thank you."
     if isinstance(step, Waiting):
         return (
-            f"The next case waits until {step.until:%d %B %Y, %H:%M} UTC, so that you do not "
-            "remember it. Come back then; what you gave is kept."
+            f"This session is done. Your next one begins on {step.until:%d %B %Y, %H:%M} UTC; "
+            "what you gave is kept."
         )
     assert isinstance(step, NotQualified)
     return (
@@ -77,6 +75,12 @@ def next_task(study: StudyRecord, identity: Identity) -> Task | str:
         f"and this study asks for {100 * step.limit:.0f} or less. Speak with its coordinator "
         "before you go on."
     )
+
+
+def _reveal(step: AssignmentRecord, identity: Identity) -> records.Revealed:
+    """What may be seen of a read by now; a first look is an event of the trail, so it writes."""
+    with transaction(store()) as db:
+        return records.reveal(db, assignment_id=step.id, reader=identity.name)
 
 
 def _range(low: float | None, high: float | None) -> str:
@@ -106,16 +110,17 @@ def _task(
     )
 
 
-def take(study: StudyRecord, identity: Identity) -> None:
+def take(study: StudyRecord) -> None:
     """Keep what the desk sent. "Saved" is said only after it is on disk."""
     try:
+        identity = access.allow("read")
         sent = given(state.DESK)
         if sent.mode == "feedback":
             st.session_state.pop(_ANSWER, None)
             return
         answered = _keep(study, identity, sent)
     except (RecordError, ValueError) as error:
-        st.session_state[_ERROR] = str(error)
+        st.session_state[_ERROR], st.session_state[_SAVED] = str(error), ""
         st.session_state[_ATTEMPT] = st.session_state.get(_ATTEMPT, 0) + 1
         return
     st.session_state[_SAVED] = f"Saved at {datetime.now(UTC):%H:%M:%S} UTC."
@@ -142,7 +147,7 @@ def _keep(study: StudyRecord, identity: Identity, sent: Given) -> _Answered | No
             seconds=sent.seconds,
             seen_models=seen,
             software=SOFTWARE,
-            token=sent.token,
+            token=f"{sent.assignment}.{sent.phase}",
         )
     if isinstance(step, AssignmentRecord) and is_next and step.is_training and study.show_feedback:
         return _Answered(study.id, identity.name, step, sent.value)

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from cellularity_core.fingerprint import fingerprint, is_same_tissue
+from cellularity_core.fingerprint import is_same_tissue, turned_fingerprints
 from cellularity_core.patch import Patch, Rejected, collect, load_all
 from db.records import NewCase
 from pages.parts import access, state
@@ -32,8 +32,8 @@ class Draft:
     ----------
     patches : dict of str to Patch
         By checksum, in the order they came.
-    marks : dict of str to str
-        Fingerprint of each patch, by checksum.
+    marks : dict of str to tuple of str
+        Fingerprints of each patch in its 8 orientations, as given first, by checksum.
     problems : list of str
         Why files were left out.
     uploads : int
@@ -41,7 +41,7 @@ class Draft:
     """
 
     patches: dict[str, Patch] = field(default_factory=dict)
-    marks: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     uploads: int = 0
 
@@ -57,7 +57,7 @@ class Draft:
                 )
             elif item.sha256 not in self.patches:
                 self.patches[item.sha256] = item
-                self.marks[item.sha256] = fingerprint(item.pixels)
+                self.marks[item.sha256] = turned_fingerprints(item.pixels)
 
 
 def draft() -> Draft:
@@ -145,12 +145,17 @@ def patient_in(name: str) -> str:
     return found.group() if found else ""
 
 
-def faults(made: Draft, table: pd.DataFrame) -> list[str]:
+def faults(made: Draft, table: pd.DataFrame, alike: Sequence[tuple[str, str]]) -> list[str]:
     """What must be put right before the study can be created."""
     found = []
     training = table[TRAINING].astype(bool)
-    if not len(table):
-        return ["There are no cases yet."]
+    is_training = dict(zip(made.patches, training, strict=True))
+    for one, other in alike:
+        if is_training[one] != is_training[other]:
+            found.append(
+                f"{made.patches[one].name} and {made.patches[other].name} show the same tissue, "
+                "and the training would tell the answer of the case; leave one of them out."
+            )
     if training.all():
         found.append("Every case is a training case; leave some to be read in earnest.")
     lacking = table.loc[training & table[REFERENCE].isna(), PATCH]
@@ -162,12 +167,11 @@ def faults(made: Draft, table: pd.DataFrame) -> list[str]:
 
 
 def look_alikes(made: Draft) -> list[tuple[str, str]]:
-    """Names of patches that show the same tissue though their pixels differ."""
-    marks = [(patch.name, made.marks[sha256]) for sha256, patch in made.patches.items()]
+    """Checksums of patches that show the same tissue, turned perhaps, in other pixels."""
     return [
         (a, b)
-        for (a, one), (b, other) in itertools.combinations(marks, 2)
-        if is_same_tissue(one, other)
+        for (a, turned), (b, others) in itertools.combinations(made.marks.items(), 2)
+        if any(is_same_tissue(mark, others[0]) for mark in turned)
     ]
 
 
@@ -180,7 +184,7 @@ def new_cases(made: Draft, table: pd.DataFrame) -> list[NewCase]:
             width=patch.width,
             height=patch.height,
             mpp=patch.mpp,
-            phash=made.marks[patch.sha256],
+            phash=made.marks[patch.sha256][0],
             png=encoded(patch.pixels),
             patient=_text(row[PATIENT]),
             is_training=bool(row[TRAINING]),

@@ -48,8 +48,10 @@ def study_form(identity: access.Identity) -> None:
         st.info("Drop patches, name a folder, or take those of the page Analyse.")
         return
     table = case_table(made)
-    for one, other in look_alikes(made)[:5]:
-        st.warning(f"{one} and {other} show the same tissue; one of them is enough.")
+    alike = look_alikes(made)
+    for one, other in alike[:5]:
+        names = f"{made.patches[one].name} and {made.patches[other].name}"
+        st.warning(f"{names} show the same tissue; one of them is enough.")
     training = int(table[TRAINING].sum())
     st.caption(f"{len(table) - training} cases to read and {training} training cases.")
 
@@ -78,7 +80,9 @@ def study_form(identity: access.Identity) -> None:
         100,
         20,
         key="studies.repeats",
-        help="Share of the cases that each reader meets a second time, unannounced.",
+        disabled=arm == "before-after",
+        help="Share of the cases read without the models that each reader meets a second time, "
+        "unannounced. After the models were seen a repeat tells nothing of the reader alone.",
     )
     wash_out = middle.number_input(
         "Wash-out (days)", 0, 365, 14, key="studies.washout", help="Least time before a repeat."
@@ -95,7 +99,7 @@ def study_form(identity: access.Identity) -> None:
             limit = right.number_input(
                 "Largest mean difference from the references (points)", 1, 100, 15
             )
-    wrong = faults(made, table)
+    wrong = faults(made, table, alike)
     if not chosen:
         wrong.append("Choose at least one reader.")
     if not name.strip():
@@ -142,10 +146,6 @@ def _create(plan: StudyPlan, made: Draft, models: Engine, identity: access.Ident
         results.append(scored(patch, models).result)
     bar.empty()
     with transaction(store()) as db:
-        known = {reader.name for reader in records.all_readers(db)}
-        for reader in plan.readers:
-            if reader not in known:
-                records.enrol(db, name=reader, actor=identity.name)
         created = records.create_study(db, plan, actor=identity.name)
         for result in results:
             records.keep_model_scores(

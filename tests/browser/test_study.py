@@ -271,6 +271,42 @@ def test_training_tells_the_reference_and_holds_the_line(
     assert [r.cellularity for r in given(db, study, "Learner")] == [0.9]
 
 
+def test_an_unfinished_score_waits_while_another_study_is_looked_at(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[:4]
+    make_study(db, files[:2], "Morning", ["Twice"], "before")
+    make_study(db, files[2:], "Evening", ["Twice"], "before")
+    page.goto(f"{app_server}/read?reader=Twice")
+    token = shown(page)
+    page.keyboard.press("7")
+    page.locator("output.value").get_by_text("70 %").wait_for()
+    for name in ("Morning", "Evening"):
+        page.get_by_role("combobox", name="Study").click()
+        page.get_by_role("option", name=name).click()
+        token = shown(page, token)
+    page.locator("output.value").get_by_text("70 %").wait_for()
+
+
+def test_what_another_tab_committed_is_not_said_to_be_saved_again(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[4:6]
+    study = make_study(db, files, "Tabs", ["Tab"], "before")
+    other = page.context.new_page()
+    for tab in (page, other):
+        tab.goto(f"{app_server}/read?reader=Tab")
+        token = shown(tab)
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    page.get_by_text("Saved at").wait_for()
+    other.keyboard.press("9")
+    other.keyboard.press("Enter")
+    other.get_by_text("committed already and stays").wait_for()
+    assert shown(other) != token
+    assert [r.cellularity for r in given(db, study, "Tab")] == [0.3]
+
+
 def first_image(db: Engine, study: records.StudyRecord) -> bytes:
     with snapshot(db) as session:
         sha256 = records.cases(session, study.id)[0].sha256

@@ -25,7 +25,7 @@ function makeDesk(root) {
 
   const draftKey = () => `cellularity.draft.${data.token}`;
 
-  function begin() {
+  function begin(refused) {
     let kept = null;
     try { kept = JSON.parse(localStorage.getItem(draftKey())); } catch { kept = null; }
     state = {
@@ -33,7 +33,8 @@ function makeDesk(root) {
       paused: false, sending: false, seconds: 0, ...(kept ?? {}),
     };
     state.running = null;
-    note(data.saved ?? "");
+    if (refused) note(data.error ?? "", true);
+    else note(data.saved ?? "");
     image.onload = () => { whole(); clock(true); root.host?.setAttribute("data-shown", data.token); };
     image.src = data.image;
     find("cover").hidden = true;
@@ -44,6 +45,10 @@ function makeDesk(root) {
       const { value, confidence, reason } = state;
       localStorage.setItem(draftKey(), JSON.stringify({ value, confidence, reason, seconds: spent() }));
     } catch { /* a browser without storage only forgets an unfinished score */ }
+  }
+
+  function forget() {
+    try { localStorage.removeItem(draftKey()); } catch { /* nothing was kept */ }
   }
 
   function clock(run) {
@@ -273,13 +278,14 @@ function makeDesk(root) {
     update(component) {
       send = component.setTriggerValue;
       const fresh = data === null || component.data.token !== data.token;
+      const refused = data !== null && component.data.attempt !== data.attempt;
       if (fresh && data !== null) {
-        try { localStorage.removeItem(draftKey()); } catch { /* nothing was kept */ }
+        if (state.sending && !refused) forget();
+        else keep();  // another study or reader: this read goes on later
       }
-      const again = !fresh && component.data.attempt !== data.attempt;
       data = component.data;
-      if (fresh) begin();
-      else if (again) {  // the server refused what was sent
+      if (fresh) begin(refused);
+      else if (refused) {
         state.sending = false;
         clock(true);
         note(data.error ?? "", true);
@@ -287,7 +293,8 @@ function makeDesk(root) {
       draw();
     },
     leave() {
-      if (state) keep();
+      if (state?.sending) forget();
+      else if (state) keep();
       document.removeEventListener("keydown", onKey, true);
       document.removeEventListener("visibilitychange", onHide);
       window.removeEventListener("pagehide", onHide);
