@@ -44,8 +44,8 @@ def agreement(
     intervals: Annotated[
         IntervalKind,
         typer.Option(
-            help="Closed forms, or the bootstrap by patient; auto takes the bootstrap where a "
-            "patient has several cases."
+            help="Closed forms and the jackknife, or the bootstrap by patient; auto takes the "
+            "bootstrap where a patient has several cases."
         ),
     ] = IntervalKind.AUTO,
 ) -> None:

@@ -68,7 +68,7 @@ def statistics(chosen: Chosen) -> None:
     st.subheader("Readers together", anchor=False)
     table(group_rows(report), "agreement.group")
     how = {
-        "closed": "Closed forms where there are any: every patient has one case.",
+        "closed": "Closed forms and the jackknife where there are any: every patient has one case.",
         "bootstrap": f"Bootstrap by patient ({report.draws} draws, seed {report.seed}) where "
         "patients have several cases.",
     }

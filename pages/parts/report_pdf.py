@@ -257,7 +257,7 @@ def _consensus(told: Content) -> list[Flowable]:
 def _intervals(told: Content) -> str:
     report = told.report
     how = (
-        "closed forms, as every patient has one case"
+        "closed forms and the jackknife, as every patient has one case"
         if report.intervals == "closed"
         else f"bootstrap by patient, {report.draws} draws, seed {report.seed}"
     )
