@@ -407,6 +407,7 @@ def test_small_tables_of_readers_who_disagree_are_written(
     """JSON of any table, and no value outside its own interval."""
     rng = np.random.default_rng(seed)
     scores = (0.5 + rng.normal(0, spread, (n, 1)) + rng.normal(0, 0.2, (n, k))).clip(0, 1).round(2)
+    scores[rng.random((n, k)) < 0.1] = np.nan
     check_figures(scores, intervals, a_patient)
 
 
@@ -427,9 +428,16 @@ def test_readers_who_contradict_each_other_are_written(
 
 def check_figures(scores: np.ndarray, intervals: Any, a_patient: int) -> None:
     table = RatingTable.from_ratings(
-        Rating(f"c{i}", f"r{j}", float(score), f"p{i // a_patient}")
+        Rating(
+            f"c{i}",
+            f"r{j}",
+            float(score),
+            f"p{i // a_patient}",
+            kind="model" if j == 3 else "reader",
+        )
         for i, row in enumerate(scores)
         for j, score in enumerate(row)
+        if np.isfinite(score)
     )
     content = to_json(agreement_report(table, intervals=intervals, draws=200))
     json_text(content)

@@ -124,6 +124,16 @@ def test_pairs_use_the_cases_that_both_scored() -> None:
     assert found.model.value == pytest.approx(np.mean(expected))
 
 
+def test_draws_without_a_case_of_a_pair_count_for_nothing() -> None:
+    """Two readers share 3 of 8 cases: some draws have none of them, and say nothing."""
+    columns = readers_and_model(6, 8, 0.1, readers=3)
+    columns["R0"][5:] = columns["R1"][:2] = np.nan
+    found = model_against_readers(table_of(columns, models=("model",)), "model").icc_a1
+    assert found.difference.value is not None
+    assert found.difference.low is not None
+    assert found.difference.low < found.difference.value
+
+
 def test_one_reader_is_no_spread() -> None:
     columns = readers_and_model(4, 30, 0.1, readers=1)
     found = model_against_readers(table_of(columns, models=("model",)), "model").icc_a1

@@ -127,14 +127,15 @@ def moments(a: Floats, b: Floats, weights: Floats) -> Moments:
     level = (a.mean() + b.mean()) / 2
     a, b = a - level, b - level
     n = weights.sum(axis=1)
-    mean_a, mean_b = weights @ a / n, weights @ b / n
-    return Moments(
-        n=n,
-        shift=mean_a - mean_b,
-        var_a=weights @ a**2 / n - mean_a**2,
-        var_b=weights @ b**2 / n - mean_b**2,
-        covariance=weights @ (a * b) / n - mean_a * mean_b,
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw may lack every one of the cases
+        mean_a, mean_b = weights @ a / n, weights @ b / n
+        return Moments(
+            n=n,
+            shift=mean_a - mean_b,
+            var_a=weights @ a**2 / n - mean_a**2,
+            var_b=weights @ b**2 / n - mean_b**2,
+            covariance=weights @ (a * b) / n - mean_a * mean_b,
+        )
 
 
 def concordance(m: Moments) -> Floats:
