@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from agreement_support import METHODS, seeded_study
-from db_support import commit, new_case, plan, sha
+from db_support import commit, new_case, opened, plan, sha
 from streamlit.testing.v1 import AppTest
 
 from cellularity_core.agreement import (
@@ -199,6 +199,25 @@ def test_the_pair_that_is_chosen_is_drawn() -> None:
     assert counts[0, 0] == by_hand
 
 
+CONTROL = "before-after with control"
+SECOND = {"after": 0.9, "control": 0.8}
+
+
+def test_a_score_given_by_who_had_met_the_models_is_left_out_and_counted() -> None:
+    with transaction(store()) as db:
+        made = opened(db, n_cases=2, readers=["Ana", "Ben"])
+        for seen in (True, False):
+            task = records.next_assignment(db, study_id=made.id, reader="Ana")
+            assert isinstance(task, records.AssignmentRecord)
+            commit(db, task, "Ana", 0.9 if seen else 0.2, seen_models=seen)
+        made = records.close_study(db, study_id=made.id, actor="C")
+    found = material(made)
+    assert sorted(
+        (r.score for r in found.ratings if r.reader == "Ana"), key=lambda score: score or 0
+    ) == [None, 0.2]
+    assert found.n_seen == 1
+
+
 def test_only_blinded_first_reads_and_their_repeats_count() -> None:
     """Training, second scores and amendments are in the records and not in the statistics."""
     cases = [
@@ -208,7 +227,7 @@ def test_only_blinded_first_reads_and_their_repeats_count() -> None:
     with transaction(store()) as db:
         made = records.create_study(
             db,
-            plan(cases=cases, readers=["Ana", "Ben"], arm="before-after", repeat_share=0.5),
+            plan(cases=cases, readers=["Ana", "Ben"], arm=CONTROL, repeat_share=0.5),
             actor="C",
         )
         records.keep_model_scores(
@@ -224,7 +243,7 @@ def test_only_blinded_first_reads_and_their_repeats_count() -> None:
             task = records.next_assignment(db, study_id=made.id, reader="Ana")
             if not isinstance(task, records.AssignmentRecord):
                 break
-            reading = commit(db, task, "Ana", {"before": 0.2, "after": 0.9}[task.phase])
+            reading = commit(db, task, "Ana", SECOND.get(task.phase, 0.2))
             if number_ == 1:
                 records.amend(
                     db,
@@ -237,8 +256,8 @@ def test_only_blinded_first_reads_and_their_repeats_count() -> None:
         made = records.close_study(db, study_id=made.id, actor="C")
     found = material(made)
     ana = [rating for rating in found.ratings if rating.reader == "Ana"]
-    assert [rating.score for rating in ana] == [0.2] * 6
-    assert sorted(rating.repeat for rating in ana) == [0, 0, 0, 0, 1, 1]
+    assert [rating.score for rating in ana] == [0.2] * 5
+    assert sorted(rating.repeat for rating in ana) == [0, 0, 0, 0, 1]
     assert [r.score for r in found.ratings if r.reader == "Ben"] == [None] * 4
     assert {(r.reader, r.score, r.cannot_score) for r in found.ratings if r.kind == "model"} == {
         ("Nuclei features", 0.4, False),
@@ -246,7 +265,7 @@ def test_only_blinded_first_reads_and_their_repeats_count() -> None:
     }
     assert found.n_amended == 1
     counts = {count.rater: count for count in found.table.counts()}
-    assert (counts["Ana"].scored, counts["Ana"].repeats, counts["Ben"].missing) == (4, 2, 4)
+    assert (counts["Ana"].scored, counts["Ana"].repeats, counts["Ben"].missing) == (4, 1, 4)
     at = page(made.id)
     assert "1 score amended later" in said(at)
     [shown_counts] = frames(at)
@@ -293,8 +312,8 @@ def test_who_takes_part_in_an_open_study_is_told_why_nothing_is_shown() -> None:
     study = seeded_study(store(), close=False)
     at = page(study.id, reader="Ana")
     assert [element.value for element in at.info] == [
-        "Ana takes part in “Readers 2026”, so scores of others and of the models are shown only "
-        "once it is closed."
+        "Ana takes part in “Readers 2026”, so scores of others and of the models for its "
+        "patches are shown only once it is closed."
     ]
     assert not at.dataframe
     assert not at.get("plotly_chart")
@@ -347,7 +366,7 @@ def test_automation_bias_is_told_against_the_control_arm() -> None:
     # the same by the slow definition
     with snapshot(store()) as db:
         rows = records.study_readings(db, study.id)
-    assert any(r.occasion for r in rows if r.phase == "after")
+    assert any(r.occasion for r in rows if r.phase == "control")
     rows = [row for row in rows if row.occasion == 0]
     before = {(r.case, r.reader): r.cellularity for r in rows if r.phase == "before"}
     second = [r for r in rows if r.phase == "after" and r.cellularity is not None]
