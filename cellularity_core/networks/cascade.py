@@ -59,8 +59,8 @@ class Cascade(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Training mode, in which the segmentation's batch norm keeps its statistics.
 
-        Both phases tune with small batches; statistics taken from those drift away from
-        the maps that the regressor learnt to read.
+        The joint phase tunes with small batches; statistics taken from those drift away
+        from the maps that the regressor learnt to read.
         """
         super().train(mode)
         for module in self.segmentation.modules():

@@ -112,6 +112,8 @@ def _model_card(name: str, plan: "Plan", manifest: Mapping[str, Any]) -> str:
         lines.extend(_table(manifest, (name,)))
         half = manifest["methods"][name]["half_width"]
         lines.extend(["", f"90 % interval of a score: +-{half:.3f} (split-conformal)."])
+    if plan.recipe.chosen:
+        lines.extend(["", plan.recipe.chosen])
     lines.extend(["", "## Intended use", "", USE, "", "## Licence and data", "", LICENCE, ""])
     return "\n".join(lines)
 

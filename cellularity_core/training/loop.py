@@ -112,7 +112,7 @@ def fit(
     resume: bool = False,
     before_epoch: Callable[[nn.Module, int], None] | None = None,
 ) -> dict[str, float]:
-    """Train, keep the best by validation, and leave ``best.pt`` and ``log.csv`` in `out`.
+    """Train, and leave ``best.pt`` (of the last or the best epoch) and ``log.csv`` in `out`.
 
     Parameters
     ----------
