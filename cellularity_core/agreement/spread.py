@@ -187,7 +187,7 @@ def readers_mean(
         Of the bootstrap.
     """
     scores = table.first_reads(table.readers)
-    kept = np.isfinite(scores).any(axis=1)
+    kept = np.asarray(np.isfinite(scores).any(axis=1))
     patients = [patient for patient, keep in zip(table.patients, kept, strict=True) if keep]
     resampler = Resampler.over(patients, draws=draws, seed=seed)
     return _mean_of_pairs(scores[kept], range(scores.shape[1]), measure, resampler)
