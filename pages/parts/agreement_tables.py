@@ -58,6 +58,11 @@ def at_a_glance(chosen: Chosen) -> None:
             f"{counted(material.n_amended, 'score')} amended later: the statistics keep the score "
             "as it was committed."
         )
+    if material.study is not None and material.n_seen:
+        notes.append(
+            f"{counted(material.n_seen, 'score')} left out: the reader had met the models' output "
+            "for the patch before."
+        )
     st.caption(" ".join(notes))
 
 
@@ -89,11 +94,5 @@ def statistics(chosen: Chosen) -> None:
             "In percentage points. 95 % of two reads of a case by the same reader differ by less "
             "than the repeatability coefficient. Shift is the last read less the first."
         )
-        study = material.study
-        if study is not None and study.arm != "before":
-            st.caption(
-                "In this study the models had been shown after the first read of a case, so a "
-                "repeat is not as blind as a first read."
-            )
     else:
         st.info("No case was read twice by the same reader, so repeatability cannot be told.")

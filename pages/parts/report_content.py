@@ -148,7 +148,7 @@ def design_rows(told: Content) -> list[tuple[str, str]]:
     ]
     if material.n_seen:
         given = counted(material.n_seen, "score")
-        rows.append(("Left out", f"{given} given with the models' output in sight"))
+        rows.append(("Left out", f"{given} given by who had met the models' output for the patch"))
     if study is not None:
         rows.append(
             (
