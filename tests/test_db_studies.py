@@ -508,7 +508,7 @@ def test_an_amendment_never_replaces_the_score(engine: Engine) -> None:
 def test_nothing_of_models_or_peers_before_the_own_score(engine: Engine) -> None:
     with transaction(engine) as db:
         made = opened(db, arm="before-after")
-        read_all(db, made.id, "Kim Weber", 0.77)
+        read_all(db, made.id, "Kim Weber", 0.7654321)  # more digits than a moment has
         task = following(db, made.id)
         for reader, words in (
             ("Ana", "before your own score is committed"),
@@ -523,16 +523,16 @@ def test_nothing_of_models_or_peers_before_the_own_score(engine: Engine) -> None
         assert records.study_readings(db, made.id, asking="A coordinator")
         assert records.model_scores(db, made.id, asking="A coordinator")
         told = str(records.events(db, limit=999, asking="ana"))
-        assert "0.77" not in told and "gbt" not in told and "C-0001" not in told
-        assert "0.77" in str(records.events(db, limit=999, asking="A coordinator"))
+        assert "0.7654321" not in told and "gbt" not in told and "C-0001" not in told
+        assert "0.7654321" in str(records.events(db, limit=999, asking="A coordinator"))
         assert len(records.own_readings(db, study_id=made.id, reader="Ana")) == 0
         commit(db, task, "Ana", 0.1)
         shown = records.reveal(db, assignment_id=task.id, reader="Ana")
         assert set(shown.model_scores) == set(MODELS)
-        assert "0.77" not in str(shown)
+        assert "0.7654321" not in str(shown)
         records.close_study(db, study_id=made.id, actor="C")
         assert len(records.study_readings(db, made.id, asking="ana")) == 9
-        assert "0.77" in str(records.events(db, limit=999, asking="ana"))
+        assert "0.7654321" in str(records.events(db, limit=999, asking="ana"))
 
 
 def test_a_study_before_ai_only_reveals_nothing_at_all(engine: Engine) -> None:
