@@ -83,22 +83,33 @@ def prediction_probability(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> f
     true, predicted = paired(truth, prediction)
     if not (np.isfinite(true).all() and np.isfinite(predicted).all()) or not len(true):
         return float("nan")
-    return float(_pk(true, predicted, np.ones((1, len(true))))[0])
+    return float(pk_of_draws(true, predicted, np.ones((1, len(true))))[0])
 
 
 def pk_statistic(a: npt.ArrayLike, b: npt.ArrayLike, resampler: Resampler) -> Statistic:
     """PK of rater `a` where `b` is the truth, with its interval by bootstrap."""
     first, second = paired(a, b)
     return bootstrapped(
-        lambda weights: _pk(second, first, weights),
+        lambda weights: pk_of_draws(second, first, weights),
         resampler,
         "no two cases differ in the reference",
         SHARE,
     )
 
 
-def _pk(true: Floats, predicted: Floats, weights: Floats) -> Floats:
-    """PK of each draw; a case drawn twice is tied with itself and drops out."""
+def pk_of_draws(true: Floats, predicted: Floats, weights: Floats) -> Floats:
+    """PK of each draw; a case drawn twice is tied with itself and drops out.
+
+    Parameters
+    ----------
+    true, predicted : ndarray, shape (n,)
+    weights : ndarray, shape (draws, n)
+        How often each case is in each draw.
+
+    Returns
+    -------
+    ndarray, shape (draws,)
+    """
     score, pairs = np.zeros(len(weights)), np.zeros(len(weights))
     for start in range(0, len(true), ROWS):
         rows = slice(start, start + ROWS)
