@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from db import reading_lists, scores, studies
+from db import model_sets, reading_lists, scores, studies
 from db.errors import RecordError
+from db.model_sets import ActiveSet
 from db.reading_lists import AmendmentRecord, ReadingRow
 from db.scores import CaseModelScore, ConsensusRecord
 
@@ -28,9 +29,10 @@ def export(session: Session, folder: Path, *, imrmc: bool = False) -> list[Path]
     """Write all records of readers and models into `folder`.
 
     ``readings.csv`` (scores outside studies have an empty study), ``amendments.csv``,
-    ``model_scores.csv`` and ``consensus.csv``; with `imrmc` one ``imrmc-STUDY.csv`` for
-    each study, STUDY being its number, without training and unscored cases. Scores
-    are in [0, 1], moments in UTC.
+    ``model_scores.csv``, ``consensus.csv`` and ``model_sets.csv`` (which model set was put
+    in use, by whom and when); with `imrmc` one ``imrmc-STUDY.csv`` for each study, STUDY
+    being its number, without training and unscored cases. Scores are in [0, 1], moments
+    in UTC.
 
     Raises
     ------
@@ -42,6 +44,10 @@ def export(session: Session, folder: Path, *, imrmc: bool = False) -> list[Path]
         "amendments.csv": (("study", *_names(AmendmentRecord)), []),
         "model_scores.csv": (("study", *_names(CaseModelScore)), []),
         "consensus.csv": (("study", *_names(ConsensusRecord)), []),
+        "model_sets.csv": (
+            _names(ActiveSet),
+            [asdict(chosen) for chosen in model_sets.choices(session)],
+        ),
     }
     for study in reversed(studies.studies(session)):
         rows = reading_lists.study_readings(session, study.id)

@@ -184,7 +184,7 @@ def account(
         reader = Reader(
             name=clean,
             key=clean.casefold(),
-            role="reader" if _admins(session) else "admin",
+            role="reader" if has_admin(session) else "admin",
             issuer=issuer,
             subject=subject,
             email=email,
@@ -206,6 +206,11 @@ def _free_name(session: Session, name: str) -> str:
         ending = f" ({number})"
         free = name[: NAME_LENGTH - len(ending)].rstrip() + ending
     return free
+
+
+def has_admin(session: Session) -> bool:
+    """Whether anybody signs in as admin; on one machine, without sign-in, nobody does."""
+    return _admins(session) > 0
 
 
 def _admins(session: Session) -> int:

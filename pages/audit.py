@@ -20,6 +20,7 @@ ENTITIES: Final = (
     "amendment",
     "consensus",
     "model_score",
+    "model_set",
     "study",
     "case",
     "membership",

@@ -290,6 +290,7 @@ def test_readings_are_exported_one_a_row(engine: Engine, tmp_path: Path) -> None
         "consensus.csv",
         "imrmc-1.csv",
         "model_scores.csv",
+        "model_sets.csv",
         "readings.csv",
     ]
     table = read(folder / "readings.csv")
