@@ -1,5 +1,6 @@
 """Encoders: any timm network, the paper's ResNet-34 variant, and how they start."""
 
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -54,16 +55,31 @@ def create_classifier(
     return network  # type: ignore[no-any-return]
 
 
-def _create(name: str, init: str, in_channels: int, **arguments: Any) -> nn.Module:
-    if init not in INITS:
-        raise ModelError(f"'{init}' is no start; choose one of {', '.join(INITS)}.")
+def check_encoder(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises
+    ------
+    ModelError
+        With the names most like it.
+    """
     base = name.removesuffix(ELU_SUFFIX)
     if not timm.is_model(base):
-        close = timm.list_models(f"*{base[:8]}*")[:5]
+        known = timm.list_models()
+        close = get_close_matches(base, known, n=4) or [k for k in known if base[:6] in k][:4]
         raise ModelError(
             f"timm has no network '{base}'"
             + (f"; did you mean {', '.join(close)}?" if close else "; see timm.list_models().")
         )
+    if base != name and not base.startswith("resnet"):
+        raise ModelError(f"'{name}': only a ResNet has the variant '{ELU_SUFFIX}'; use '{base}'.")
+
+
+def _create(name: str, init: str, in_channels: int, **arguments: Any) -> nn.Module:
+    if init not in INITS:
+        raise ModelError(f"'{init}' is no start; choose one of {', '.join(INITS)}.")
+    check_encoder(name)
+    base = name.removesuffix(ELU_SUFFIX)
     packaged = init == "imagenet" and base in PACKAGED
     network: nn.Module
     if init == "imagenet" and not packaged:

@@ -21,9 +21,11 @@ from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import BEST, load_weights
 from cellularity_core.training.packaging import save_network
 from cellularity_core.training.plan import (
+    HEADS,
     Plan,
     boosting_stage,
     describe_networks,
+    direct_settings,
     nuclei_stage,
 )
 from cellularity_core.training.targets import patch_target
@@ -52,6 +54,7 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
     ModelError
         If a stage is missing; it is named.
     """
+    seen = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
     folder.mkdir(parents=True, exist_ok=True)
     networks = describe_networks(plan.recipe)
     held_out = held_out_scores(plan, networks)
@@ -69,7 +72,7 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
         "software": __version__,
         "scale": WEAK_SCALE if _is_weak(plan.items) else "pathologist",
         "interval": INTERVAL,
-        "mpp": plan.recipe.segmentation.view_mpp,
+        "mpp": seen.view_mpp,
         "views": views,
         "recipe": plan.recipe_name,
         "seed": plan.seed,
@@ -90,6 +93,8 @@ def held_out_scores(
 ) -> dict[str, tuple[list[Loaded], Scores]]:
     """Scores of patches by models that never saw their patient, by method."""
     out: dict[str, tuple[list[Loaded], Scores]] = {"gbt": (list(plan.items), boosting_stage(plan))}
+    seen = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
+    heads = {name: head for head, name in HEADS.items()}
     _, held_out = plan.split(0)
     for name in ("cascade", "direct-r", "direct-c"):
         arguments = {k: v for k, v in networks[name].items() if k != "input_pool"}
@@ -97,9 +102,9 @@ def held_out_scores(
         network.load_state_dict(load_weights(_weights_of(plan, name, 0))["model"])
         network.to(plan.compute.device).eval()
         if name == "cascade":
-            scores = predict_cascade(network, held_out, plan.recipe.segmentation, plan.compute)
+            scores = predict_cascade(network, held_out, seen, plan.compute)
         else:
-            settings = plan.recipe.direct if name == "direct-r" else plan.recipe.direct_classes
+            settings = direct_settings(plan.recipe, heads[name])
             scores = predict_direct(network, held_out, settings, plan.compute)
         out[name] = (held_out, scores)
     return out

@@ -35,7 +35,7 @@ from cellularity_core.training.cascade import train_cascade
 from cellularity_core.training.direct import train_direct
 from cellularity_core.training.images import Loaded, load_images
 from cellularity_core.training.loop import BEST, Compute, load_weights
-from cellularity_core.training.recipes import Recipe, recipe
+from cellularity_core.training.recipes import Direct, Recipe, recipe
 from cellularity_core.training.segmentation import (
     SELF_LABELS,
     network_description,
@@ -114,25 +114,27 @@ def segmentation_stage(plan: Plan, fold: int | None) -> None:
     train_segmentation(
         training,
         validation,
-        plan.recipe.segmentation,
+        plan.recipe.needed(plan.recipe.segmentation, "segmentation"),
         **plan.options("segmentation", fold),
     )
 
 
 def maps_stage(plan: Plan) -> None:
     """Activations of every patch by the segmentation of the fold that held it out."""
+    settings = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
+    viewed = plan.recipe.boosting or plan.recipe.needed(plan.recipe.cascade, "cascade")
     for fold in range(plan.folds):
         _, held_out = plan.split(fold)
         state = load_weights(plan.run("segmentation", fold) / BEST)
-        model = create(network_description(plan.recipe.segmentation))
+        model = create(network_description(settings))
         model.load_state_dict(state["model"])
         make_activations(
             model.to(plan.compute.device).eval(),
             held_out,
-            plan.recipe.segmentation,
+            settings,
             plan.compute,
             out=plan.out / "maps",
-            views=plan.recipe.boosting.views,
+            views=viewed.views,
             seed=plan.seed,
         )
 
@@ -155,9 +157,22 @@ def learnable(items: Sequence[Loaded]) -> list[Loaded]:
     ]
 
 
+def direct_settings(chosen: Recipe, head: str) -> Direct:
+    """What a recipe says of a head.
+
+    Raises
+    ------
+    ModelError
+        If it says nothing.
+    """
+    if head == "regression":
+        return chosen.needed(chosen.direct, "direct")
+    return chosen.needed(chosen.direct_classes, "direct_classes")
+
+
 def direct_stage(plan: Plan, head: str, fold: int | None) -> None:
     """Train a direct network of a fold, or of all patients."""
-    settings = plan.recipe.direct if head == "regression" else plan.recipe.direct_classes
+    settings = direct_settings(plan.recipe, head)
     training, validation = plan.split(fold)
     train_direct(
         learnable(named(plan, training, fold)),
@@ -177,8 +192,8 @@ def cascade_stage(plan: Plan, fold: int | None) -> None:
         maps,
         learnable(validation),
         plan.run("segmentation", fold) / BEST,
-        plan.recipe.cascade,
-        plan.recipe.segmentation,
+        plan.recipe.needed(plan.recipe.cascade, "cascade"),
+        plan.recipe.needed(plan.recipe.segmentation, "segmentation"),
         **plan.options("cascade", fold),
     )
 
@@ -186,13 +201,14 @@ def cascade_stage(plan: Plan, fold: int | None) -> None:
 def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
     """Train the boosted trees and write ``gbt.txt``; return each patch's score by trees
     that never saw its patient, in the order of the plan's items."""
+    settings = plan.recipe.needed(plan.recipe.boosting, "boosting")
     usable = learnable(named(plan, plan.items, None))
     maps = {i.sample.name: read_activations(plan.out / "maps", i.sample.name) for i in plan.items}
     fold = dict(zip((i.sample.name for i in plan.items), plan.fold_of, strict=True))
 
     def examples(item: Loaded) -> tuple[npt.NDArray[np.float64], ...]:
         one = maps[item.sample.name]
-        table, targets = crop_examples(item, one, count=plan.recipe.boosting.crops, seed=plan.seed)
+        table, targets = crop_examples(item, one, count=settings.crops, seed=plan.seed)
         whole = np.full(len(one.features), patch_target(item))
         targets = np.concatenate([whole, targets])
         weights = np.full(len(targets), trust(item.sample))
@@ -207,8 +223,8 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
             np.concatenate(targets),
             weights=np.concatenate(weights),
             seed=plan.seed,
-            rounds=plan.recipe.boosting.rounds,
-            learning_rate=plan.recipe.boosting.rate,
+            rounds=settings.rounds,
+            learning_rate=settings.rate,
         )
 
     found = {}
@@ -225,7 +241,7 @@ def nuclei_stage(plan: Plan) -> dict[str, Any]:
     """Choose how nuclei are found, by point F1 on held-out maps; write ``nuclei.json``."""
     pointed = [i for i in plan.items if i.sample.points is not None]
     maps = [read_activations(plan.out / "maps", i.sample.name) for i in pointed]
-    mpp = plan.recipe.segmentation.view_mpp
+    mpp = plan.recipe.needed(plan.recipe.segmentation, "segmentation").view_mpp
     best: dict[str, Any] = {"f1": [-1.0]}
     for joint, sigma in itertools.product((True, False), (1.5, 2.0, 2.5)):
         grid = np.arange(0.06, 0.5, 0.04)
@@ -275,19 +291,18 @@ def describe_networks(chosen: Recipe) -> dict[str, Mapping[str, Any]]:
     """Description of every network of a set, as its manifest holds it."""
     from cellularity_core.training import cascade, direct
 
+    segmentation = chosen.needed(chosen.segmentation, "segmentation")
+    heads = {name: direct_settings(chosen, head) for head, name in HEADS.items()}
     return {
-        "segmentation": network_description(chosen.segmentation),
-        "cascade": cascade.network_description(chosen.cascade, chosen.segmentation),
-        "direct-r": {
-            **direct.network_description(chosen.direct),
-            "input_pool": _pool(chosen.direct.view_mpp, chosen),
-        },
-        "direct-c": {
-            **direct.network_description(chosen.direct_classes),
-            "input_pool": _pool(chosen.direct_classes.view_mpp, chosen),
+        "segmentation": network_description(segmentation),
+        "cascade": cascade.network_description(
+            chosen.needed(chosen.cascade, "cascade"), segmentation
+        ),
+        **{
+            name: {
+                **direct.network_description(settings),
+                "input_pool": round(settings.view_mpp / segmentation.view_mpp),
+            }
+            for name, settings in heads.items()
         },
     }
-
-
-def _pool(mpp: float, chosen: Recipe) -> int:
-    return round(mpp / chosen.segmentation.view_mpp)

@@ -1,0 +1,195 @@
+"""What a recipe may hold: one frozen dataclass for each method."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from cellularity_core.errors import ModelError
+from cellularity_core.training.augmentation import StainJitter
+from cellularity_core.training.loop import Schedule
+
+Part = TypeVar("Part")
+Head = Literal["regression", "classification"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """How a segmentation is trained (METHODS 2).
+
+    Attributes
+    ----------
+    encoder : str
+        Any timm network with strides 2 to 32, or ``resnet34-elu``.
+    decoder : {"unet", "fpn", "fpn-light"}
+    init : str
+        ``random``, ``imagenet``, or a file of weights.
+    schedule : Schedule
+    side : int
+        Of a view, in pixels.
+    view_mpp : float
+        um per pixel that the network works at.
+    disc_um : float
+        Diameter of the disc drawn at each nucleus.
+    class_weights : tuple of 4 float
+        In the loss: Normal, Lymphocyte, Malignant, Background.
+    batch : int
+    zoom : float
+        Magnification of a view lies between ``1 / (1 + zoom)`` and ``1 + zoom``.
+    jitter : StainJitter
+    fields_from : float
+        Share of the training after which whole labelled fields join, named by the network.
+    """
+
+    encoder: str
+    decoder: Literal["unet", "fpn", "fpn-light"]
+    init: str
+    schedule: Schedule
+    side: int = 256
+    view_mpp: float = 0.5
+    disc_um: float = 6.5
+    class_weights: tuple[float, float, float, float] = (1.0, 1.0, 4.0, 1.0)
+    batch: int = 8
+    zoom: float = 0.0
+    jitter: StainJitter = field(default_factory=StainJitter)
+    fields_from: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """How the regressor of a cascade is trained, and then both (METHODS 3).
+
+    Attributes
+    ----------
+    regressor : str
+        Any timm network.
+    init : str
+        ``random``, ``imagenet``, or a file of weights.
+    channels : {3, 4}
+        4 with Background; 3 without it, as an ImageNet start needs.
+    frozen : Schedule
+        Of the phase in which the segmentation keeps its weights.
+    joint : Schedule or None
+        Of the phase that tunes both; none leaves the segmentation as it was trained.
+    side : int
+        Of a view of the maps at 1 um/px in the frozen phase.
+    joint_side : int
+        Of a view of the image in the joint phase.
+    pool : int
+        Maps are averaged over ``pool x pool`` pixels before the regressor sees them.
+    views : int
+        Augmented views of each patch whose maps are made, where no boosting says so.
+    batch : int
+    """
+
+    regressor: str
+    init: str
+    channels: Literal[3, 4]
+    frozen: Schedule
+    joint: Schedule | None = None
+    side: int = 224
+    joint_side: int = 448
+    pool: int = 2
+    views: int = 6
+    batch: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """How a direct network is trained (METHODS 5).
+
+    Attributes
+    ----------
+    encoder : str
+        Any timm network.
+    init : str
+        ``random``, ``imagenet``, or a file of weights.
+    head : {"regression", "classification"}
+    schedule : Schedule
+    side : int
+        Of a view, in pixels.
+    view_mpp : float
+        um per pixel that the network works at.
+    batch : int
+    views : int
+        Views of each image in an epoch.
+    spread : float
+        Of the target over neighbouring classes (classification).
+    zoom : float
+    jitter : StainJitter
+    frozen : bool
+        Train the head only.
+    """
+
+    encoder: str
+    init: str
+    head: Head
+    schedule: Schedule
+    side: int = 224
+    view_mpp: float = 1.0
+    batch: int = 16
+    views: int = 4
+    spread: float = 0.0
+    zoom: float = 0.15
+    jitter: StainJitter = field(default_factory=StainJitter)
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Boosting:
+    """How the boosted trees are trained (METHODS 4).
+
+    Attributes
+    ----------
+    views : int
+        Augmented views of each patch.
+    crops : int
+        Random crops of each view, with their own cellularity where points tell it.
+    rounds : int
+    rate : float
+    """
+
+    views: int = 6
+    crops: int = 0
+    rounds: int = 600
+    rate: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Settings of the methods that a recipe speaks of; None for the others.
+
+    Attributes
+    ----------
+    name : str
+        As it was asked for.
+    segmentation, cascade, boosting, direct, direct_classes
+    chosen : str
+        What of it was chosen on which patients: the cards say so, as it flatters figures.
+    """
+
+    name: str = ""
+    segmentation: Segmentation | None = None
+    cascade: Cascade | None = None
+    boosting: Boosting | None = None
+    direct: Direct | None = None
+    direct_classes: Direct | None = None
+    chosen: str = ""
+
+    def parts(self) -> tuple[str, ...]:
+        """Names of the methods it speaks of."""
+        names = ("segmentation", "cascade", "boosting", "direct", "direct_classes")
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+    def needed(self, part: Part | None, name: str) -> Part:
+        """A part that cannot be done without.
+
+        Raises
+        ------
+        ModelError
+            If the recipe does not speak of it.
+        """
+        if part is None:
+            raise ModelError(
+                f"The recipe '{self.name}' does not speak of {name}, only of "
+                f"{', '.join(self.parts())}; choose another recipe, or add a table [{name}] to it."
+            )
+        return part
