@@ -8,13 +8,14 @@ from typing import Final
 
 import streamlit as st
 
-from cellularity_core.errors import ModelError
-from cellularity_core.model_store import DEFAULT_SET, available
+from cellularity_core.model_store import available, open_set
 from cellularity_core.patch import Patch
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
 from pages.parts import state
+from pages.parts.access import plain
 from pages.parts.layers import Layers, layers_of
+from pages.parts.models_active import active_set
 from pages.parts.state import Case
 
 KEPT: Final = 64
@@ -39,26 +40,40 @@ class Scored:
 
 
 @st.cache_resource(show_spinner="Loading the models…")
-def engine(model_set: str) -> Engine:
-    """The scorer of a model set, opened once for all sessions."""
+def engine(model_set: str, sha256: str) -> Engine:
+    """The scorer of a model set, opened once for all sessions.
+
+    The checksum is part of the question, so that a folder with new contents is opened anew.
+    """
     scorer = Scorer.open(model_set)
     return Engine(scorer, Lock(), scorer.gain())
 
 
 def chosen_engine() -> Engine:
-    """The scorer of the model set in use; asks which where there are several."""
-    names = available()
-    if not names:
-        raise ModelError(
-            "There are no models in the folder models/, so nothing can be scored; "
-            "get the model set `starter` with the software, or train one."
+    """The scorer of the model set in use; where there are several, of another if asked for.
+
+    A choice of one's own ends when another set is put in use, as the question is then a
+    new one.
+    """
+    use = active_set()
+    if use.fault is not None:
+        st.warning(use.fault, icon=":material/warning:")
+    models, names = use.models, available()
+    if len(names) > 1:
+        name = st.selectbox(
+            "Models",
+            names,
+            names.index(models.name),
+            format_func=lambda n: f"{n} (in use)" if n == models.name else n,
+            key=f"{state.MODEL_SET}.{models.name}.{models.sha256[:12]}",
+            persist_state="session",
         )
-    if len(names) == 1:
-        return engine(names[0])
-    first = names.index(DEFAULT_SET) if DEFAULT_SET in names else 0
-    return engine(
-        st.selectbox("Models", names, first, key=state.MODEL_SET, persist_state="session")
-    )
+        if name != models.name:
+            st.caption(
+                f"Your own choice, for you alone; everybody else scores with {plain(models.name)}."
+            )
+            models = open_set(name)
+    return engine(models.name, models.sha256)
 
 
 def scored(patch: Patch, on: Engine) -> Scored:

@@ -33,6 +33,9 @@ ARMS: Final = {
 
 CREATED: Final = "studies.created"
 
+_MODELS: Final = "studies.models"
+"""Checksum of the model set that the form showed last."""
+
 CONTROL_NOTE: Final = (
     "Without a control arm a score that moves toward the models cannot be told from one that "
     "moves because the case was read twice."
@@ -107,6 +110,9 @@ def study_form(identity: access.Identity) -> None:
     for sentence in wrong:
         st.caption(f":material/info: {sentence}")
     models = chosen_engine()
+    model_set = models.scorer.model_set
+    before = st.session_state.get(_MODELS, model_set.sha256)
+    st.session_state[_MODELS] = model_set.sha256
     if not st.button(
         "Score the cases by the models and create the study",
         key=state.STUDY_CREATE,
@@ -115,6 +121,14 @@ def study_form(identity: access.Identity) -> None:
     ):
         return
     access.allow("study")
+    if before != model_set.sha256:
+        st.warning(
+            f"No study was created yet: “{access.plain(model_set.name)}” was put in use while "
+            "you filled in this form. Press the button again to make the study with it; it keeps "
+            "that model set to its end.",
+            icon=":material/warning:",
+        )
+        return
     plan = StudyPlan(
         name=name.strip(),
         description=description.strip(),
@@ -124,8 +138,8 @@ def study_form(identity: access.Identity) -> None:
         washout_days=float(wash_out),
         proficiency=None if limit is None else limit / 100,
         show_feedback=feedback,
-        model_set=models.scorer.model_set.name,
-        model_sha256=models.scorer.model_set.sha256,
+        model_set=model_set.name,
+        model_sha256=model_set.sha256,
         readers=chosen,
         cases=new_cases(made, table),
     )

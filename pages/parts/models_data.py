@@ -1,0 +1,271 @@
+"""What a model set's manifest says, as rows for tables and lines for curves: pure, no widgets."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cellularity_core.model_store import ModelSet
+from pages.parts.words import METHOD_NAMES
+
+SEGMENTATION: Final = "Finding nuclei"
+"""The network that marks nuclei, as it is called on screen."""
+
+_PHASES: Final = {
+    "frozen": "reading the maps",
+    "joint": "maps and reading together",
+    "joint-tried": "maps and reading together, not shipped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A figure with its 95 % interval; None where it was not measured."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A figure that is told of every method.
+
+    Attributes
+    ----------
+    key : str
+        In the manifest.
+    label : str
+    meaning : str
+        A sentence for a pathologist.
+    digits : int
+    """
+
+    key: str
+    label: str
+    meaning: str
+    digits: int = 2
+
+
+COLUMNS: Final = (
+    Column(
+        "icc_a1",
+        "ICC(A,1)",
+        "Agreement with the reference score: 1 is perfect, 0 is none. A method that orders "
+        "patches well but scores all of them too high loses here.",
+    ),
+    Column(
+        "mse",
+        "MSE",
+        "Mean squared error: the mean of the squared differences from the reference, both on a "
+        "scale of 0 to 1; 0 is perfect. 0.01 means about 10 percentage points off.",
+        4,
+    ),
+    Column(
+        "kappa4",
+        "Kappa",
+        "Agreement on four grades (0–25, 26–50, 51–75, 76–100 %) beyond what chance gives: "
+        "1 is perfect, 0 is chance.",
+    ),
+    Column(
+        "pk",
+        "PK",
+        "Prediction probability: how often two patches are put in the right order; "
+        "1 is always, 0.5 is a coin.",
+    ),
+)
+"""Figures with an interval, in the order they are shown."""
+
+COUNTED: Final = Column(
+    "n",
+    "Patches (patients)",
+    "On how many patches of how many patients this was measured. The models had learnt from "
+    "none of these patients.",
+)
+BENIGN: Final = Column(
+    "benign_mean",
+    "Benign fields",
+    "Mean score of fields without any tumour, where it should be near 0 %; in brackets how many.",
+)
+AUC: Final = Column(
+    "auc",
+    "AUC",
+    "Area under the ROC curve: how often a malignant field is scored higher than a benign one; "
+    "1 is always, 0.5 is a coin.",
+)
+COVERAGE: Final = Column(
+    "coverage",
+    "In the interval",
+    "How often the reference lay in the 90 % interval beside a score; it should be 90 %.",
+)
+WIDTH: Final = Column(
+    "width",
+    "Interval width",
+    "Width of the 90 % interval beside a score, in percentage points, on average or at most; "
+    "narrower tells more.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFigures:
+    """What was measured of one method on patients it had not learnt from.
+
+    Attributes
+    ----------
+    method : str
+    is_headline : bool
+        Whether the card names this score first.
+    measured : mapping of str to Measured
+        By `Column.key`; coverage (share) and width (of 0 to 1) where they were measured.
+    n, patients, benign_n : int or None
+    benign_mean, auc : float or None
+    half_width : float or None
+        Half of the 90 % interval where it is the same for every score, of 0 to 1.
+    """
+
+    method: str
+    is_headline: bool
+    measured: Mapping[str, Measured]
+    n: int | None
+    patients: int | None
+    benign_mean: float | None
+    benign_n: int | None
+    auc: float | None
+    half_width: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One figure of one training by epoch; epochs without a value are left out."""
+
+    run: str
+    epochs: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredient:
+    """A line of the ablation table: what the set gained by one ingredient."""
+
+    name: str
+    icc: Measured
+    mse: Measured
+    f1: Measured
+    ms: Measured
+
+
+def headline(models: ModelSet) -> str | None:
+    """The method whose score the card names first, or None."""
+    found = models.manifest.get("headline")
+    return str(found) if found else None
+
+
+def figures_of(models: ModelSet) -> list[MethodFigures]:
+    """Figures of every method, the headline's first."""
+    first = headline(models)
+    rows = [_figures(models, method, method == first) for method in models.methods]
+    return sorted(rows, key=lambda row: not row.is_headline)
+
+
+def _figures(models: ModelSet, method: str, is_headline: bool) -> MethodFigures:
+    given = models.figures(method)
+    measured = {column.key: measure(given.get(column.key)) for column in COLUMNS}
+    about = models.manifest["methods"][method]
+    interval = about.get("interval")
+    if isinstance(interval, Mapping):
+        measured |= {
+            column.key: measure(interval[column.key])
+            for column in (COVERAGE, WIDTH)
+            if interval.get(column.key) is not None
+        }
+    return MethodFigures(
+        method=method,
+        is_headline=is_headline,
+        measured=measured,
+        n=_whole(given.get("n")),
+        patients=_whole(given.get("patients")),
+        benign_mean=measure(given.get("benign_mean")).value,
+        benign_n=_whole(given.get("benign_n")),
+        auc=measure(given.get("auc")).value,
+        half_width=None if interval else _finite(about.get("half_width")),
+    )
+
+
+def measure(given: Any) -> Measured:
+    """A number, or a list of value, low and high, as the manifest has it."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return Measured(*(_finite(number) for number in given[:3])) if given else Measured(None)
+    return Measured(_finite(given))
+
+
+def _finite(given: Any) -> float | None:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return None
+    return float(given) if math.isfinite(given) else None
+
+
+def _whole(given: Any) -> int | None:
+    number = _finite(given)
+    return None if number is None else round(number)
+
+
+def ablation(models: ModelSet) -> list[Ingredient]:
+    """The ablation table, in the manifest's order; empty where there is none."""
+    return [
+        Ingredient(
+            str(row.get("ingredient", "")),
+            *(measure(row.get(key)) for key in ("icc", "mse", "f1", "ms")),
+        )
+        for row in models.manifest.get("ablation") or ()
+    ]
+
+
+def curves(manifest: Mapping[str, Any], column: str) -> list[Curve]:
+    """A figure by epoch, of every training that measured it.
+
+    Parameters
+    ----------
+    manifest : mapping
+        Its ``curves`` are ``{run: {column: [value by epoch]}}``; a value may be null
+        where an epoch was not measured. Epochs count from 1 where no column
+        ``epoch`` numbers them.
+    column : str
+        E.g. ``jaccard`` or ``mse``.
+    """
+    found = []
+    for run, columns in (manifest.get("curves") or {}).items():
+        values = [_finite(value) for value in columns.get(column, ())]
+        numbered = [_finite(epoch) for epoch in columns.get("epoch", ())]
+        epochs = numbered if len(numbered) == len(values) else [*range(1, len(values) + 1)]
+        pairs = [
+            (float(epoch), value)
+            for epoch, value in zip(epochs, values, strict=True)
+            if epoch is not None and value is not None
+        ]
+        if pairs:
+            found.append(Curve(run, *zip(*pairs, strict=True)))
+    return found
+
+
+def unmeasured(manifest: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """Trainings with a log, but with none of these figures in it."""
+    told = {curve.run for column in columns for curve in curves(manifest, column)}
+    return [run for run in manifest.get("curves") or {} if run not in told]
+
+
+def run_label(run: str) -> str:
+    """``cascade-fold0/joint`` as "Nuclei maps, group 1 (maps and reading together)"."""
+    network, _, phase = run.partition("/")
+    network, _, fold = network.partition("-fold")
+    label = SEGMENTATION if network == "segmentation" else METHOD_NAMES.get(network, network)
+    if fold.isdigit():
+        label += f", group {int(fold) + 1}"
+    return f"{label} ({_PHASES.get(phase, phase)})" if phase else label
+
+
+def origin(manifest: Mapping[str, Any]) -> str | None:
+    """Name of the set that this one is recalibrated from, or None."""
+    found = manifest.get("recalibrated_from")
+    if isinstance(found, Mapping):
+        found = found.get("name") or found.get("model_set")
+    return str(found) if found else None
