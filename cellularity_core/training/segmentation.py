@@ -33,6 +33,8 @@ from cellularity_core.training.recipes import Segmentation as Settings
 SELF_LABEL_THRESHOLDS: Final = (0.3, 0.3, 0.3)
 SELF_LABELS: Final = "fields.json"
 STRIDE: Final = 32
+SHORT: Final = 20
+"""Epochs up to which each is validated, so that a curve has points."""
 
 
 def train_segmentation(
@@ -106,7 +108,8 @@ def train_segmentation(
 
     def validate(model: nn.Module, epoch: int) -> dict[str, float]:
         last = epoch + 1 == schedule.epochs
-        if not validation or (epoch % 10 != 9 and not last):
+        every = 1 if schedule.epochs <= SHORT else 10
+        if not validation or (epoch % every != every - 1 and not last):
             return {}
         return jaccard(model, validation, settings, compute)
 
@@ -241,21 +244,43 @@ def jaccard(
     model: nn.Module, items: Sequence[Loaded], settings: Settings, compute: Compute
 ) -> dict[str, float]:
     """Jaccard index of each channel over all pixels at threshold 0.5, and its mean."""
-    both = np.zeros(len(CHANNELS))
-    either = np.zeros(len(CHANNELS))
-    for item in items:
-        if item.sample.points is None:
-            continue
+    pointed = [item for item in items if item.sample.points is not None]
+    both, either = overlaps(model, pointed, settings, compute)
+    index = both.sum(axis=0) / np.maximum(either.sum(axis=0), 1)
+    named = {f"jaccard_{name}": float(v) for name, v in zip(CHANNELS, index, strict=True)}
+    return {**named, "jaccard": float(index.mean())}
+
+
+def overlaps(
+    model: nn.Module, items: Sequence[Loaded], settings: Settings, compute: Compute
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pixels of masks at threshold 0.5 and of the targets: in both, and in either.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A `Segmentation`, in evaluation mode.
+    items : sequence of Loaded
+        With points.
+    settings : Segmentation
+    compute : Compute
+
+    Returns
+    -------
+    both, either : ndarray of int64, shape (n, 4)
+        By item and channel, at the network's pixel size.
+    """
+    both = np.zeros((len(items), len(CHANNELS)), np.int64)
+    either = np.zeros_like(both)
+    for k, item in enumerate(items):
         pixels, xy, mpp = at_pixel_size(item, settings.view_mpp)
         truth = segmentation_target(
             xy, item.points.label, pixels.shape[:2], settings.disc_um / mpp
         ).astype(bool)
         found = activation(model, pixels, compute) > 0.5
-        both += (truth & found).sum(axis=(1, 2))
-        either += (truth | found).sum(axis=(1, 2))
-    index = both / np.maximum(either, 1)
-    named = {f"jaccard_{name}": float(v) for name, v in zip(CHANNELS, index, strict=True)}
-    return {**named, "jaccard": float(index.mean())}
+        both[k] = (truth & found).sum(axis=(1, 2))
+        either[k] = (truth | found).sum(axis=(1, 2))
+    return both, either
 
 
 def at_pixel_size(
