@@ -26,6 +26,7 @@ def page() -> None:
             "Model set",
             names,
             names.index(use.models.name),
+            format_func=lambda n: f"{n} (in use)" if n == use.models.name else n,
             key=state.CARD_OF,
             persist_state="session",
         )

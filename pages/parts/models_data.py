@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cellularity_core.conventions import CLASSES
 from cellularity_core.model_store import ModelSet
 from pages.parts.words import METHOD_NAMES
 
@@ -53,6 +54,7 @@ COLUMNS: Final = (
         "ICC(A,1)",
         "Agreement with the reference score: 1 is perfect, 0 is none. A method that orders "
         "patches well but scores all of them too high loses here.",
+        3,
     ),
     Column(
         "mse",
@@ -79,8 +81,8 @@ COLUMNS: Final = (
 COUNTED: Final = Column(
     "n",
     "Patches (patients)",
-    "On how many patches of how many patients this was measured. The models had learnt from "
-    "none of these patients.",
+    "On how many patches of how many patients this was measured. Each was scored by a model "
+    "that had not learnt from that patient.",
 )
 BENIGN: Final = Column(
     "benign_mean",
@@ -99,10 +101,9 @@ COVERAGE: Final = Column(
     "How often the reference lay in the 90 % interval beside a score; it should be 90 %.",
 )
 WIDTH: Final = Column(
-    "width",
+    "mean_width",
     "Interval width",
-    "Width of the 90 % interval beside a score, in percentage points, on average or at most; "
-    "narrower tells more.",
+    "Width of the 90 % interval beside a score, in percentage points; narrower tells more.",
 )
 
 
@@ -116,11 +117,14 @@ class MethodFigures:
     is_headline : bool
         Whether the card names this score first.
     measured : mapping of str to Measured
-        By `Column.key`; coverage (share) and width (of 0 to 1) where they were measured.
+        By `Column.key`; coverage (share) and mean width (of 0 to 1) of the 90 % intervals
+        only where they were measured.
     n, patients, benign_n : int or None
     benign_mean, auc : float or None
     half_width : float or None
-        Half of the 90 % interval where it is the same for every score, of 0 to 1.
+        Half of the 90 % interval before it is cut at 0 and 1.
+    has_one_width : bool
+        Whether that is the half width of every score; else it is a typical one.
     """
 
     method: str
@@ -132,6 +136,7 @@ class MethodFigures:
     benign_n: int | None
     auc: float | None
     half_width: float | None
+    has_one_width: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +176,15 @@ def _figures(models: ModelSet, method: str, is_headline: bool) -> MethodFigures:
     given = models.figures(method)
     measured = {column.key: measure(given.get(column.key)) for column in COLUMNS}
     about = models.manifest["methods"][method]
-    interval = about.get("interval")
-    if isinstance(interval, Mapping):
-        measured |= {
-            column.key: measure(interval[column.key])
-            for column in (COVERAGE, WIDTH)
-            if interval.get(column.key) is not None
-        }
+    # What `uncertainty.coverage_report` measured; "coverage" of the interval is what it aims at.
+    report = given.get("interval", given)
+    measured |= {
+        column.key: measure(report[column.key])
+        for column in (COVERAGE, WIDTH)
+        if report.get(column.key) is not None
+    }
+    varying = about.get("interval")
+    half_width = varying["half_width"] if varying else about.get("half_width")
     return MethodFigures(
         method=method,
         is_headline=is_headline,
@@ -187,7 +194,8 @@ def _figures(models: ModelSet, method: str, is_headline: bool) -> MethodFigures:
         benign_mean=measure(given.get("benign_mean")).value,
         benign_n=_whole(given.get("benign_n")),
         auc=measure(given.get("auc")).value,
-        half_width=None if interval else _finite(about.get("half_width")),
+        half_width=_finite(half_width),
+        has_one_width=not varying,
     )
 
 
@@ -269,3 +277,17 @@ def origin(manifest: Mapping[str, Any]) -> str | None:
     if isinstance(found, Mapping):
         found = found.get("name") or found.get("model_set")
     return str(found) if found else None
+
+
+def nuclei_note(models: ModelSet) -> str:
+    """How well nuclei are found, in a sentence; "" where it was not measured."""
+    nuclei = models.manifest["nuclei"]
+    found = [_finite(value) for value in nuclei.get("f1") or ()]
+    if len(found) != len(CLASSES) or None in found:
+        return ""
+    each = ", ".join(f"{cell} {value:.2f}" for cell, value in zip(CLASSES, found, strict=True))
+    mean = sum(value for value in found if value is not None) / len(found)
+    return (
+        f"Nuclei found and told apart: F1 {mean:.2f} on average of the classes ({each}); 1 is all "
+        f"of them and no false one, within {float(nuclei.get('radius_um', 3)):g} µm of the mark."
+    )

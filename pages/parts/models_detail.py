@@ -11,7 +11,15 @@ from cellularity_core.model_store import ModelSet
 from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.figures import gain_bars
-from pages.parts.models_data import COLUMNS, ablation, curves, origin, run_label, unmeasured
+from pages.parts.models_data import (
+    COLUMNS,
+    ablation,
+    curves,
+    nuclei_note,
+    origin,
+    run_label,
+    unmeasured,
+)
 from pages.parts.models_figures import curve_figure
 from pages.parts.models_tables import ablation_table, figures_table, meanings
 from pages.parts.words import METHOD_NAMES, scale_note
@@ -30,7 +38,8 @@ def heading(models: ModelSet) -> None:
     st.markdown(
         f"**{plain(models.name)}** looks at {models.mpp:g} µm per pixel, in {views}. "
         f"Its scores are on this scale: **{plain(scale_note(models.scale))}**. "
-        f"Checksum `{models.sha256[:12]}`."
+        f"Checksum `{models.sha256[:12]}`.",
+        help="The checksum changes whenever a score could: another training, another setting.",
     )
     if base := origin(models.manifest):
         st.info(
@@ -50,8 +59,8 @@ def figures(models: ModelSet) -> None:
         else f"scores on this scale: {plain(models.scale)}"
     )
     st.caption(
-        f"On patients that the models had not learnt from. Reference: {reference}. Small: 95 % "
-        "interval."
+        "Each patch was scored by a model trained in the same way without that patient. "
+        f"Reference: {reference}. Small: 95 % interval. {nuclei_note(models)}"
     )
     meanings([models])
     if rows := ablation(models):
@@ -90,7 +99,7 @@ def training(models: ModelSet) -> None:
     if rest := unmeasured(models.manifest, ("jaccard", "mse")):
         names = ", ".join(map(run_label, rest))
         st.caption(
-            f"No curve: {names}. These trained on all patients, so none was left to measure on."
+            f"No curve: {names}. While these trained, no patients were kept aside to measure on."
         )
 
 
@@ -102,9 +111,15 @@ def importances(models: ModelSet) -> None:
     st.subheader(f"What the trees of “{name}” look at", anchor=False)
     st.caption(
         "The 20 of 81 measurements that helped the trees most: total gain, which is how much the "
-        "error fell where trees asked for it. Log scale: each step of the axis is ten times more."
+        "error fell where trees asked for it. Log scale: each number on the axis is ten times the "
+        "one before. A map says how sure the network is, 0 to 1, that a pixel belongs to a "
+        "nucleus of the class; “area@0.16” is the area above 0.16, “value” the sum of the map "
+        "there, “blb_cnt” the number of nucleus-like spots as clear as that, “blb_sum” the sum of "
+        "the map at their centres."
     )
-    st.plotly_chart(gain_bars(_gain(models.sha256, models)), key=state.CARD_GAIN, config=_QUIET)
+    chart = gain_bars(_gain(models.sha256, models))
+    chart.update_xaxes(dtick=1)
+    st.plotly_chart(chart, key=state.CARD_GAIN, config=_QUIET)
 
 
 @st.cache_data(show_spinner=False)

@@ -30,7 +30,7 @@ def in_use(use: InUse) -> None:
         st.error(use.fault, icon=":material/warning:")
         return
     if use.chosen is None:
-        how = "nobody has chosen another, so the software's own default scores"
+        how = "the software's default; nobody has chosen another"
     else:
         how = f"chosen by {plain(use.chosen.chosen_by)}, {use.chosen.chosen_at:%d %B %Y, %H:%M} UTC"
     st.markdown(f"In use: **{plain(use.models.name)}** ({how}).")

@@ -166,10 +166,10 @@ def _cell(row: MethodFigures, column: Column) -> str:
     found = row.measured.get(column.key, Measured(None))
     if column is COVERAGE:
         return with_interval(found, 0, 100, " %")
-    if column is WIDTH and row.half_width is not None:
-        return f"{200 * row.half_width:.0f} at most"
+    if column is WIDTH and found.value is None and row.half_width is not None:
+        return f"{200 * row.half_width:.0f} points{'' if row.has_one_width else ', typically'}"
     if column is WIDTH:
-        return with_interval(found, 0, 100)
+        return with_interval(found, 0, 100, " points")
     return with_interval(found, column.digits)
 
 
@@ -226,7 +226,7 @@ def ablation_table(rows: Sequence[Ingredient], radius_um: float) -> None:
                 "How well nuclei are found and told apart, mean of the classes: 1 is all of them "
                 f"and no false one. A nucleus counts as found within {radius_um:g} µm.",
             ),
-            ("ms", "Time a patch takes, in milliseconds."),
+            ("Time (ms)", "Time a patch takes, in thousandths of a second."),
         ],
         [
             Row(
