@@ -20,6 +20,7 @@ from cellularity_core.agreement_command import add_commands as add_agreement
 from cellularity_core.conventions import DEFAULT_MPP, METHODS, MPP_RANGE
 from cellularity_core.errors import CellularityError
 from cellularity_core.messages import complain
+from cellularity_core.reproduce_command import add_commands as add_reproduce
 
 if TYPE_CHECKING:
     from cellularity_core.outputs import Targets
@@ -97,6 +98,7 @@ def _build(arguments: Sequence[str]) -> typer.Typer:
     app.command()(score)
     app.command()(bench)
     add_agreement(app)
+    add_reproduce(app)
     if not arguments or arguments[0] not in WITHOUT_TRAINING:
         from cellularity_core.training.commands import add_commands
 

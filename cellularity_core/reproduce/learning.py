@@ -1,0 +1,458 @@
+"""What each row trains, once, and the scores it leaves of patients it never saw.
+
+    runs/ROW/SPLIT/          best.pt, log.csv, done.json of its network
+                   inner0/   the segmentation without one half of the training patients
+                   maps6/    activations of every patch, by a network that never learnt from it
+                   scores.csv, overlaps.csv, run.json   the row's own outcome, last
+
+A segmentation that learnt from a patch draws it better than a new patient's, and a
+regressor on such maps would trust them too much. So maps of patches that the
+segmentation learns from are made by two inner segmentations, each without one half of
+the training patients.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from cellularity_core import boosting
+from cellularity_core.errors import DataError, ModelError
+from cellularity_core.export import csv_text
+from cellularity_core.networks import create
+from cellularity_core.networks.cascade import Cascade as CascadeNetwork
+from cellularity_core.reproduce.material import (
+    Material,
+    Split,
+    halves,
+    pointed,
+    sha256_of,
+    truth_of,
+)
+from cellularity_core.reproduce.measure import Overlap, Scored
+from cellularity_core.reproduce.rows import Row
+from cellularity_core.training.activations import (
+    crop_examples,
+    make_activations,
+    read_activations,
+)
+from cellularity_core.training.cascade import predict_cascade, train_cascade
+from cellularity_core.training.direct import predict_direct, train_direct
+from cellularity_core.training.images import Loaded
+from cellularity_core.training.loop import BEST, DONE, LOG, Compute, Schedule, load_weights
+from cellularity_core.training.recipes import Recipe, Segmentation, recipe
+from cellularity_core.training.segmentation import (
+    network_description,
+    overlaps,
+    train_segmentation,
+)
+from cellularity_core.training.targets import patch_target
+
+log = logging.getLogger(__name__)
+
+RUNS: Final = "runs"
+RUN: Final = "run.json"
+SETTINGS: Final = "settings.json"
+SCORES: Final = "scores.csv"
+OVERLAPS: Final = "overlaps.csv"
+TREES: Final = "gbt.txt"
+MAPS: Final = "maps"
+INNER: Final = ("inner0", "inner1")
+SCORE_COLUMNS: Final = ("name", "patient", "truth", "field", "score")
+OVERLAP_COLUMNS: Final = ("name", "patient", "both", "either")
+
+Recipes = Callable[[str], Recipe]
+
+
+@dataclasses.dataclass(slots=True)
+class Runner:
+    """Trains rows in one folder.
+
+    Attributes
+    ----------
+    material : Material
+    out : Path
+    compute : Compute
+    seed : int
+    epochs_scale : float
+    recipes : callable
+        Name to recipe.
+    """
+
+    material: Material
+    out: Path
+    compute: Compute
+    seed: int = 0
+    epochs_scale: float = 1.0
+    recipes: Recipes = recipe
+    failed: dict[Path, Exception] = dataclasses.field(default_factory=dict)
+
+    def folder(self, name: str, split: Split) -> Path:
+        """Where a row's run of a split lives."""
+        return self.out / RUNS / name / split.name
+
+    def is_done(self, row: Row, split: Split) -> bool:
+        return (self.folder(row.name, split) / RUN).exists()
+
+    def run(self, row: Row, split: Split) -> None:
+        """Train a row on one split and leave its outcome; nothing where it is done.
+
+        Raises
+        ------
+        CellularityError
+            If the row cannot be trained, or its folder holds a run of other settings.
+        """
+        folder = self.folder(row.name, split)
+        self._claim(folder, row, split)
+        if self.is_done(row, split):
+            return
+        began = time.perf_counter()
+        {
+            "segmentation": self._segmentation_row,
+            "gbt": self._gbt_row,
+            "cascade": self._cascade_row,
+            "direct": self._direct_row,
+            "classical": self._classical_row,
+        }[row.kind](row, split)
+        weights = {str(path.relative_to(folder)): sha256_of(path) for path in weight_files(folder)}
+        seconds = max(time.perf_counter() - began, logged_seconds(folder))
+        _write(folder / RUN, json.dumps({"seconds": seconds, "weights": weights}, indent=1))
+
+    def segmentation_settings(self, name: str) -> Segmentation:
+        """Settings of a segmentation; its last epoch is kept, chosen on nobody."""
+        chosen = self.recipes(name)
+        settings = chosen.needed(chosen.segmentation, "segmentation")
+        return dataclasses.replace(settings, schedule=_keeping(settings.schedule, False))
+
+    def segmentation(self, name: str, split: Split) -> Path:
+        """Folder of the trained segmentation that rows share."""
+        folder = self.folder(name, split)
+        training = drawn(split.training)
+        self._train_segmentation(name, training, pointed(split.measured), folder)
+        return folder
+
+    def maps(self, row: Row, split: Split) -> Path:
+        """Folder of the maps of all that is learnt from or measured."""
+        folder = self.segmentation(row.segmentation, split)
+        chosen = self.recipes(row.name)
+        views = (chosen.boosting or chosen.needed(chosen.cascade, "cascade")).views
+        out = folder / f"{MAPS}{views}"
+        if (out / DONE).exists():
+            return out
+        regressed = self.material.regressed(split.training)
+        by_outer, by_inner = self._makers(split, regressed)
+        self._make_maps(row, folder, [*by_outer, *self.to_score(split)], out, views)
+        training = drawn(split.training)
+        half = halves(training, self.seed)
+        for j, name in enumerate(INNER):
+            inside = {i.sample.name for i, h in zip(training, half, strict=True) if h == j}
+            wanted = [i for i in by_inner if i.sample.name in inside]
+            if not wanted:
+                continue
+            rest = [i for i, h in zip(training, half, strict=True) if h != j]
+            self._train_segmentation(row.segmentation, rest, [], folder / name)
+            self._make_maps(row, folder / name, wanted, out, views)
+        _write(out / DONE, "{}")
+        return out
+
+    def _makers(self, split: Split, items: Sequence[Loaded]) -> tuple[list[Loaded], list[Loaded]]:
+        """Items whose maps the segmentation may make, and those it learnt from."""
+        learnt = {item.sample.name for item in drawn(split.training)}
+        return (
+            [item for item in items if item.sample.name not in learnt],
+            [item for item in items if item.sample.name in learnt],
+        )
+
+    def to_score(self, split: Split) -> list[Loaded]:
+        """Measured items: those with a truth, and whole fields."""
+        graded = {item.sample.name for item in self.material.graded(split.measured)}
+        return [
+            item
+            for item in split.measured
+            if item.sample.name in graded or item.sample.field is not None
+        ]
+
+    def curve_items(self, split: Split) -> list[Loaded]:
+        """Items of the MSE by epoch: those that choose the epoch, or else the measured."""
+        return self.material.graded(split.validation or split.measured)
+
+    def _segmentation_row(self, row: Row, split: Split) -> None:
+        folder = self.segmentation(row.segmentation, split)
+        settings = self.segmentation_settings(row.segmentation)
+        model = self.load_segmentation(settings, folder)
+        self._save_overlaps(folder, model, settings, split)
+
+    def _gbt_row(self, row: Row, split: Split) -> None:
+        maps, chosen = self.maps(row, split), self.recipes(row.name)
+        settings = chosen.needed(chosen.boosting, "boosting")
+        tables, targets = [], []
+        for item in self.material.regressed(split.training):
+            one = read_activations(maps, item.sample.name)
+            crops, of_crops = crop_examples(item, one, count=settings.crops, seed=self.seed)
+            whole = np.full(len(one.features), patch_target(item))
+            tables += [one.features, crops]
+            targets += [whole, of_crops]
+        if not tables:
+            raise DataError(
+                "No training patch has a known cellularity; give scored or pointed patches."
+            )
+        trees = boosting.train(
+            np.concatenate(tables),
+            np.concatenate(targets),
+            seed=self.seed,
+            rounds=settings.rounds,
+            learning_rate=settings.rate,
+        )
+        folder = self.folder(row.name, split)
+        trees.save(folder / TREES)
+        items = self.to_score(split)
+        # METHODS 4: at test time the mean over views
+        values = [
+            float(trees.predict(read_activations(maps, i.sample.name).features).mean())
+            for i in items
+        ]
+        self._save_scores(folder, items, values)
+
+    def _cascade_row(self, row: Row, split: Split) -> None:
+        maps, chosen = self.maps(row, split), self.recipes(row.name)
+        settings = chosen.needed(chosen.cascade, "cascade")
+        keeps = bool(split.validation)
+        settings = dataclasses.replace(
+            settings,
+            frozen=_keeping(settings.frozen, keeps),
+            joint=settings.joint and _keeping(settings.joint, keeps),
+        )
+        seen = self.segmentation_settings(row.segmentation)
+        usable = self._usable(split)
+        folder = self.folder(row.name, split)
+        model = train_cascade(
+            usable,
+            [read_activations(maps, item.sample.name) for item in usable],
+            self.curve_items(split),
+            self.segmentation(row.segmentation, split) / BEST,
+            settings,
+            seen,
+            **self._options(folder),
+        )
+        assert isinstance(model, CascadeNetwork)
+        items = self.to_score(split)
+        self._save_scores(folder, items, predict_cascade(model, items, seen, self.compute).tolist())
+        self._save_overlaps(folder, model.segmentation, seen, split)
+
+    def _direct_row(self, row: Row, split: Split) -> None:
+        chosen = self.recipes(row.name)
+        settings = chosen.direct or chosen.needed(chosen.direct_classes, "direct")
+        schedule = _keeping(settings.schedule, bool(split.validation))
+        settings = dataclasses.replace(settings, schedule=schedule)
+        folder = self.folder(row.name, split)
+        model = train_direct(
+            self._usable(split), self.curve_items(split), settings, **self._options(folder)
+        )
+        items = self.to_score(split)
+        self._save_scores(
+            folder, items, predict_direct(model, items, settings, self.compute).tolist()
+        )
+
+    def _classical_row(self, row: Row, split: Split) -> None:
+        from cellularity_core import classical
+
+        folder = self.folder(row.name, split)
+        training = [*self._usable(split), *self._only_pointed(split)]
+        classical.train(training, seed=self.seed, out=folder)
+        items = self.to_score(split)
+        self._save_scores(folder, items, classical.load(folder).predict(items).tolist())
+
+    def _only_pointed(self, split: Split) -> list[Loaded]:
+        """Training patches that teach what nuclei look like, but no cellularity."""
+        usable = {item.sample.name for item in self.material.regressed(split.training)}
+        return [item for item in pointed(split.training) if item.sample.name not in usable]
+
+    def _usable(self, split: Split) -> list[Loaded]:
+        usable = self.material.regressed(split.training)
+        if len(usable) < 2:
+            raise DataError(
+                f"{len(usable)} training patches have a known cellularity; give two or more "
+                "scored or pointed patches."
+            )
+        return usable
+
+    def _options(self, folder: Path) -> dict[str, Any]:
+        return {
+            "out": folder,
+            "compute": self.compute,
+            "seed": self.seed,
+            "resume": True,
+            "epochs_scale": self.epochs_scale,
+        }
+
+    def _train_segmentation(
+        self, name: str, training: Sequence[Loaded], validation: Sequence[Loaded], folder: Path
+    ) -> None:
+        settings = self.segmentation_settings(name)
+        self._match(folder, {"segmentation": settings, "training": _names(training)})
+        if (folder / DONE).exists():
+            return
+        if folder in self.failed:
+            raise self.failed[folder]
+        if len(pointed(training)) < 2:
+            raise DataError(
+                "A segmentation needs two training patches with nuclei points or more, "
+                f"'{folder.parent.name}/{folder.name}' has {len(pointed(training))}; give more "
+                "patients with points, for example of brca-m2c."
+            )
+        try:
+            train_segmentation(training, validation, settings, **self._options(folder))
+        except Exception as error:
+            self.failed[folder] = error
+            raise
+
+    def load_segmentation(self, settings: Segmentation, folder: Path) -> torch.nn.Module:
+        """A trained segmentation, ready to look."""
+        model = create(network_description(settings))
+        model.load_state_dict(load_weights(folder / BEST)["model"])
+        return model.to(self.compute.device).eval()
+
+    def _make_maps(
+        self, row: Row, folder: Path, items: Sequence[Loaded], out: Path, views: int
+    ) -> None:
+        missing = [item for item in items if not (out / f"{item.sample.name}.npz").exists()]
+        if missing:
+            settings = self.segmentation_settings(row.segmentation)
+            model = self.load_segmentation(settings, folder)
+            make_activations(
+                model, missing, settings, self.compute, out=out, views=views, seed=self.seed
+            )
+
+    def _claim(self, folder: Path, row: Row, split: Split) -> None:
+        """Take a row's folder, or refuse one of other settings."""
+        wanted: dict[str, Any] = {"training": _names(split.training)}
+        if row.kind != "classical":
+            wanted["recipe"] = self.recipes(row.name)
+        self._match(folder, wanted, "row.json")
+
+    def _match(self, folder: Path, wanted: dict[str, Any], name: str = SETTINGS) -> None:
+        plain = {"seed": self.seed, "epochs_scale": self.epochs_scale, **wanted}
+        text = json.dumps(plain, default=dataclasses.asdict, indent=1)
+        path = folder / name
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(path, text)
+        elif path.read_text(encoding="utf-8") != text:
+            raise ModelError(
+                f"'{folder}' holds a run of other settings, data or patients; choose another "
+                "folder with --out, or remove that one."
+            )
+
+    def _save_scores(self, folder: Path, items: Sequence[Loaded], values: Sequence[float]) -> None:
+        rows = [
+            {
+                "name": item.sample.name,
+                "patient": item.sample.patient,
+                "truth": " ".join(repr(t) for t in truth_of(item)),
+                "field": item.sample.field or "",
+                "score": repr(min(1.0, max(0.0, float(value)))),
+            }
+            for item, value in zip(items, values, strict=True)
+        ]
+        _write(folder / SCORES, csv_text(rows, SCORE_COLUMNS))
+
+    def _save_overlaps(
+        self, folder: Path, model: torch.nn.Module, settings: Segmentation, split: Split
+    ) -> None:
+        items = pointed(split.measured)
+        both, either = overlaps(model, items, settings, self.compute)
+        rows = [
+            {
+                "name": item.sample.name,
+                "patient": item.sample.patient,
+                "both": " ".join(map(str, b)),
+                "either": " ".join(map(str, e)),
+            }
+            for item, b, e in zip(items, both.tolist(), either.tolist(), strict=True)
+        ]
+        _write(folder / OVERLAPS, csv_text(rows, OVERLAP_COLUMNS))
+
+
+def drawn(items: Sequence[Loaded]) -> list[Loaded]:
+    """Items that a segmentation learns from: pointed ones, and whole fields."""
+    return [item for item in items if item.sample.points is not None or item.sample.field]
+
+
+def read_scores(folder: Path) -> list[Scored]:
+    """Scores that a run left."""
+    return [
+        Scored(
+            row["name"],
+            row["patient"],
+            tuple(map(float, row["truth"].split())),
+            row["field"],
+            float(row["score"]),
+        )
+        for row in _rows(folder / SCORES)
+    ]
+
+
+def read_overlaps(folder: Path) -> list[Overlap]:
+    """Overlaps that a run left; none where it has no segmentation."""
+    return [
+        Overlap(
+            row["name"],
+            row["patient"],
+            np.array(row["both"].split(), float),
+            np.array(row["either"].split(), float),
+        )
+        for row in _rows(folder / OVERLAPS)
+    ]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Everything that decides a score of a run."""
+    kinds = (BEST, TREES, "*.npz", "*.json", "*.txt")
+    found = {path for kind in kinds for path in folder.glob(kind)}
+    found |= {path for phase in ("frozen", "joint") for path in (folder / phase).glob(BEST)}
+    own = {RUN, SETTINGS, DONE, "row.json", "fields.json"}
+    return sorted(path for path in found if path.name not in own)
+
+
+def logged_seconds(folder: Path) -> float:
+    """Seconds of all epochs logged below a folder."""
+    return sum(
+        float(row["seconds"]) for path in folder.rglob(LOG) for row in _rows(path) if row["seconds"]
+    )
+
+
+def log_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a ``log.csv``; none where it is not there yet."""
+    return _rows(path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _keeping(schedule: Schedule, best: bool) -> Schedule:
+    return dataclasses.replace(schedule, keep_best=schedule.keep_best and best)
+
+
+def _names(items: Sequence[Loaded]) -> str:
+    """Checksum of which images these are."""
+    return hashlib.sha256("\n".join(i.sample.name for i in items).encode()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write at once or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

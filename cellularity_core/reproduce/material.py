@@ -1,0 +1,231 @@
+"""What is learnt from, chosen on and measured on, by patient."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from cellularity_core.conventions import WEAK_SCALE
+from cellularity_core.datasets import Sample, load, patient_folds
+from cellularity_core.errors import DataError
+from cellularity_core.export import csv_text
+from cellularity_core.training.images import Loaded, load_images
+from cellularity_core.training.targets import patch_target
+
+log = logging.getLogger(__name__)
+
+READER: Final = "pathologist"
+LIST_COLUMNS: Final = ("kind", "name", "patient", "role", "truth", "n_points", "field", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Patients kept apart.
+
+    Attributes
+    ----------
+    name : str
+        ``official``, or ``fold0`` and so on.
+    training : list of Loaded
+    validation : list of Loaded
+        On which an epoch is chosen; empty where the last epoch is kept.
+    measured : list of Loaded
+        Of patients no network learnt from; figures are theirs.
+    """
+
+    name: str
+    training: list[Loaded]
+    validation: list[Loaded]
+    measured: list[Loaded]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All images of a reproduction and how they are split.
+
+    Attributes
+    ----------
+    specs : tuple of str
+        ``KIND:FOLDER`` each.
+    items : list of Loaded
+    kinds : dict of str to str
+        Kind of data set of each sample, by its name.
+    splits : list of Split
+        One with official splits, else one a fold that is held out.
+    measured_part : str
+        Published part that is measured; empty where folds are.
+    """
+
+    specs: tuple[str, ...]
+    items: list[Loaded]
+    kinds: dict[str, str]
+    splits: list[Split]
+    measured_part: str
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether no pathologist scored any patch, so that every truth is weak TC."""
+        return not any(item.sample.scores for item in self.items)
+
+    @property
+    def scale(self) -> str:
+        return WEAK_SCALE if self.is_weak else READER
+
+    @property
+    def truth_word(self) -> str:
+        """What a figure's axis calls the truth and the scores."""
+        return WEAK_SCALE if self.is_weak else "TC"
+
+    def graded(self, items: Sequence[Loaded]) -> list[Loaded]:
+        """Items whose cellularity is known on the scale of this material."""
+        if self.is_weak:
+            return [item for item in items if item.sample.points is not None]
+        return [item for item in items if item.sample.scores]
+
+    def regressed(self, items: Sequence[Loaded]) -> list[Loaded]:
+        """Items a score is learnt from: graded ones and benign fields, which hold no tumour."""
+        known = {item.sample.name for item in self.graded(items)}
+        return [
+            item for item in items if item.sample.name in known or item.sample.field == "benign"
+        ]
+
+    def data_list(self) -> str:
+        """Every image with its checksum, patient and truth, as CSV."""
+        roles: dict[str, list[str]] = {item.sample.name: [] for item in self.items}
+        for split in self.splits:
+            for role in ("training", "validation", "measured"):
+                for item in getattr(split, role):
+                    roles[item.sample.name].append(f"{split.name} {role}")
+        rows = []
+        for item in self.items:
+            sample = item.sample
+            points = sample.points
+            rows.append(
+                {
+                    "kind": self.kinds[sample.name],
+                    "name": sample.name,
+                    "patient": sample.patient,
+                    "role": "; ".join(roles[sample.name]) or "left out",
+                    "truth": " ".join(f"{score:g}" for score in truth_of(item)),
+                    "n_points": "" if points is None else len(points.label),
+                    "field": sample.field or "",
+                    "sha256": _checksum(item),
+                }
+            )
+        return csv_text(rows, LIST_COLUMNS)
+
+
+def truth_of(item: Loaded) -> tuple[float, ...]:
+    """Each pathologist's score, or weak TC of the points; empty where neither is known."""
+    if item.sample.scores:
+        return item.sample.scores
+    return (patch_target(item),) if item.sample.points is not None else ()
+
+
+def pointed(items: Sequence[Loaded]) -> list[Loaded]:
+    """Items with nuclei points."""
+    return [item for item in items if item.sample.points is not None]
+
+
+def gather(specs: Sequence[str], *, folds: int, fold_limit: int, seed: int) -> Material:
+    """Read the data and split it.
+
+    Scored patches with a published test (or else validation) part keep it; all
+    other images are dealt to folds by patient, and the first `fold_limit` folds are
+    held out in turn (with published parts, the first only).
+
+    Raises
+    ------
+    DataError
+        If data cannot be read, two images share a name, or a side would be empty.
+    """
+    samples: list[Sample] = []
+    kinds: dict[str, str] = {}
+    for spec in specs:
+        for sample in load(spec):
+            if sample.name in kinds:
+                raise DataError(
+                    f"Two images are called '{sample.name}'; give each data set once, and give "
+                    "images of one name another."
+                )
+            kinds[sample.name] = spec.partition(":")[0]
+            samples.append(sample)
+    parts = {sample.part for sample in samples if sample.scores}
+    measured_part = next((part for part in ("test", "validation") if part in parts), "")
+    items = load_images(samples)
+    splits = (
+        [_official(items, measured_part, folds, seed)]
+        if measured_part
+        else [_held_out(items, fold, folds, seed) for fold in range(min(fold_limit, folds))]
+    )
+    for split in splits:
+        for side in ("training", "measured"):
+            if not getattr(split, side):
+                raise DataError(
+                    f"The split '{split.name}' has no image for {side}; give more patients, "
+                    "or fewer folds with --folds."
+                )
+    return Material(tuple(specs), items, kinds, splits, measured_part)
+
+
+def _held_out(items: Sequence[Loaded], fold: int, folds: int, seed: int) -> Split:
+    fold_of = patient_folds([item.sample for item in items], folds, seed)
+    pairs = list(zip(items, fold_of, strict=True))
+    return Split(
+        f"fold{fold}",
+        [item for item, k in pairs if k != fold],
+        [],
+        [item for item, k in pairs if k == fold],
+    )
+
+
+def _official(items: Sequence[Loaded], measured_part: str, folds: int, seed: int) -> Split:
+    scored = [item for item in items if item.sample.scores]
+    others = [item for item in items if not item.sample.scores]
+    measured = [item for item in scored if item.sample.part == measured_part]
+    validation = [
+        item
+        for item in scored
+        if item.sample.part == "validation" and measured_part != "validation"
+    ]
+    training = [item for item in scored if item.sample.part == "train"]
+    if others:
+        rest = _held_out(others, 0, folds, seed)
+        training += rest.training
+        measured += rest.measured
+    graded = [item for item in measured if item.sample.scores]
+    validation = _apart(validation, graded, "validation")
+    training = _apart(training, [*graded, *validation], "training")
+    return Split("official", training, validation, measured)
+
+
+def _apart(items: list[Loaded], held: Sequence[Loaded], side: str) -> list[Loaded]:
+    """Items of patients that are not held out."""
+    patients = {item.sample.patient for item in held}
+    kept = [item for item in items if item.sample.patient not in patients]
+    if len(kept) < len(items):
+        log.warning(
+            "%d images for %s are left out: their patients are also on a side kept apart from it",
+            len(items) - len(kept),
+            side,
+        )
+    return kept
+
+
+def halves(items: Sequence[Loaded], seed: int) -> np.ndarray:
+    """Half of each item, 0 or 1, by patient."""
+    return patient_folds([item.sample for item in items], 2, seed)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checksum(item: Loaded) -> str:
+    return sha256_of(item.sample.image)
