@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cellularity_core.classical.command import train_classical
+
 if TYPE_CHECKING:
     from cellularity_core.training.plan import Plan
 
@@ -42,6 +44,7 @@ def add_commands(app: typer.Typer) -> None:
     train.command("cascade")(train_cascade)
     train.command("direct")(train_direct)
     train.command("set")(train_set)
+    train.command("classical")(train_classical)
     app.add_typer(train, name="train")
 
 
