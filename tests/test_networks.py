@@ -69,16 +69,6 @@ def test_four_channel_start_keeps_the_mean_response():
     )
 
 
-def test_weights_that_cannot_be_fetched_name_the_remedy(monkeypatch):
-    def offline(*args, pretrained=False, **kwargs):
-        assert pretrained
-        raise ConnectionError("offline")
-
-    monkeypatch.setattr("timm.create_model", offline)
-    with pytest.raises(ModelError, match=r"cannot be fetched.*--init random.*lite0"):
-        create_classifier("resnet34", outputs=1, init="imagenet")
-
-
 @pytest.mark.parametrize(
     ("description", "match"),
     [

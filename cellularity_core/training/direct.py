@@ -12,7 +12,7 @@ from torch import nn
 
 from cellularity_core.agreement import icc_a1, mse
 from cellularity_core.networks import create
-from cellularity_core.networks.direct import Direct
+from cellularity_core.networks.direct import HALF, Direct
 from cellularity_core.resample import resample
 from cellularity_core.training.augmentation import jitter_stain, random_view
 from cellularity_core.training.images import Loaded, batch_count, view_batches
@@ -116,7 +116,10 @@ def train_direct(
 
 def network_description(settings: Settings) -> dict[str, Any]:
     """What `networks.create` needs to build this network."""
-    return {"kind": "direct", "encoder": settings.encoder, "head": settings.head}
+    described = {"kind": "direct", "encoder": settings.encoder, "head": settings.head}
+    usual = {"arguments": {}, "mean": HALF, "std": HALF}
+    special = {k: getattr(settings, k) for k in usual if getattr(settings, k) != usual[k]}
+    return {**described, **special}
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ ENCODER_KEYS: Final = ("encoder", "regressor")
 LEAST: Final[Mapping[str, float]] = {"crops": 0}
 """Smallest value of an integer; 1 for those not named."""
 
-POSITIVE: Final = ("rate", "view_mpp", "disc_um")
+POSITIVE: Final = ("rate", "view_mpp", "disc_um", "std")
 """Numbers that cannot be 0."""
 
 SHARES: Final = ("warmup", "fields_from", "blur")
@@ -67,6 +67,11 @@ def read_recipe(path: Path, name: str, folder: Path) -> Recipe:
         part = getattr(recipe, key)
         if part is not None and part.head != head:
             raise ModelError(f'{path.name}: [{key}] must have head = "{head}".')
+        if part is not None and part.frozen and part.init == "random":
+            raise ModelError(
+                f"{path.name}: [{key}] freezes an encoder that starts random and so would learn "
+                "nothing; give it weights by init, or set frozen = false."
+            )
     return dataclasses.replace(recipe, name=name)
 
 

@@ -1,9 +1,10 @@
 """What a recipe may hold: one frozen dataclass for each method."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from cellularity_core.errors import ModelError
+from cellularity_core.networks.direct import HALF
 from cellularity_core.training.augmentation import StainJitter
 from cellularity_core.training.loop import Schedule
 
@@ -117,6 +118,11 @@ class Direct:
     jitter : StainJitter
     frozen : bool
         Train the head only.
+    mean, std : tuple of 3 float
+        Of the images that the encoder learnt from, R, G, B from 0 to 1. The default maps to
+        [-1, 1] as the paper does; a frozen encoder needs its own.
+    arguments : dict
+        Further arguments of timm's network.
     """
 
     encoder: str
@@ -131,6 +137,9 @@ class Direct:
     zoom: float = 0.15
     jitter: StainJitter = field(default_factory=StainJitter)
     frozen: bool = False
+    mean: tuple[float, float, float] = HALF
+    std: tuple[float, float, float] = HALF
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
