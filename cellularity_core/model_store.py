@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cellularity_core.conventions import METHODS
+from cellularity_core.calibration import Calibration
+from cellularity_core.conventions import INTERVAL, METHODS
 from cellularity_core.errors import ModelError
+from cellularity_core.uncertainty import SCALES, Interval
 
 MANIFEST: Final = "manifest.json"
 DEFAULT_SET: Final = "starter"
@@ -71,9 +73,34 @@ class ModelSet:
         figures: Mapping[str, Any] = self.manifest["methods"][method].get("figures", {})
         return figures
 
+    def interval(self, method: str) -> Interval:
+        """The 90 % interval of a score; where a set has one width only, that.
+
+        Raises
+        ------
+        ModelError
+            If the manifest's cannot be used.
+        """
+        described = self.manifest["methods"][method]
+        if "interval" in described:
+            return Interval.from_json(described["interval"])
+        half = float(described["half_width"])
+        return Interval(INTERVAL, SCALES["constant"], half, half, 0, 0)
+
+    def calibration(self, method: str) -> Calibration | None:
+        """Map to a reader's scale, where `cellularity recalibrate` made the set.
+
+        Raises
+        ------
+        ModelError
+            If the manifest's cannot be used.
+        """
+        maps = self.manifest.get("calibration")
+        return None if maps is None else Calibration.from_json(maps[method])
+
     def half_width(self, method: str) -> float:
-        """Half of the 90 % interval of a score, in units of cellularity."""
-        return float(self.manifest["methods"][method]["half_width"])
+        """Typical half width of the 90 % interval of a score, in units of cellularity."""
+        return self.interval(method).half_width
 
     def file(self, name: str) -> Path:
         """Path of one of the set's files, its checksum verified once per process.
@@ -136,12 +163,15 @@ def open_set(name: str = DEFAULT_SET, root: Path | None = None) -> ModelSet:
             manifest[key]
         if not all(isinstance(v, str) for v in files.values()):
             raise TypeError("files")
+        chosen = ModelSet(name, folder, manifest, set_sha256(manifest))
+        for method in chosen.methods:
+            chosen.interval(method), chosen.calibration(method)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"The manifest of the model set '{name}' cannot be used ({error!r}); "
             "restore the folder from the repository."
         ) from error
-    return ModelSet(name, folder, manifest, set_sha256(manifest))
+    return chosen
 
 
 def set_sha256(manifest: Mapping[str, Any]) -> str:
@@ -150,8 +180,11 @@ def set_sha256(manifest: Mapping[str, Any]) -> str:
         key: manifest[key] for key in ("files", "mpp", "views", "networks", "nuclei", "scale")
     }
     decisive["half_widths"] = {
-        name: method["half_width"] for name, method in manifest["methods"].items()
+        name: method["interval"] if "interval" in method else method["half_width"]
+        for name, method in manifest["methods"].items()
     }
+    if "calibration" in manifest:
+        decisive["calibration"] = manifest["calibration"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

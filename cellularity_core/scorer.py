@@ -201,7 +201,7 @@ class Scorer:
 
         began = time.perf_counter()
         shares, base = self._trees.contributions(table)
-        raw: dict[str, float] = {"gbt": float(self._trees.predict(table).mean())}
+        raw: dict[str, npt.NDArray[np.float64]] = {"gbt": self._trees.predict(table)}
         seconds["trees"] = time.perf_counter() - began
 
         began = time.perf_counter()
@@ -273,17 +273,26 @@ class Scorer:
         )
         return rescaled(found, (shape[1] / maps.shape[2], shape[0] / maps.shape[1]))
 
-    def _tile_score(self, job: _Job, name: str, weights: npt.NDArray[np.float64]) -> float:
-        views = [
-            np.array([future.result()[0][0] for future in view]) @ weights
-            for view in job.outputs[name]
-        ]
-        return float(np.mean(views))
+    def _tile_score(
+        self, job: _Job, name: str, weights: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Score of each view, shape (V,)."""
+        return np.array(
+            [
+                np.array([future.result()[0][0] for future in view]) @ weights
+                for view in job.outputs[name]
+            ]
+        )
 
-    def _score(self, method: str, value: float) -> Score:
-        value = min(1.0, max(0.0, value))
-        half = self.model_set.half_width(method)
-        return Score(value, max(0.0, value - half), min(1.0, value + half))
+    def _score(self, method: str, views: npt.NDArray[np.float64]) -> Score:
+        """Mean over views, on the set's scale, with its interval."""
+        value = min(1.0, max(0.0, float(views.mean())))
+        spread = float(views.std()) if len(views) > 1 else None
+        calibration = self.model_set.calibration(method)
+        if calibration is not None:
+            value = float(calibration(value))
+        low, high = self.model_set.interval(method).limits(value, spread)
+        return Score(value, float(low), float(high))
 
 
 def _run(network: Network, tiles: npt.NDArray[np.uint8], axes: tuple[int, ...]) -> tuple[Maps, ...]:
