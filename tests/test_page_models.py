@@ -28,6 +28,7 @@ from cellularity_core.patch import load_patch
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
 from cellularity_core.synthetic import demo_patches
+from cellularity_core.uncertainty import SCALES, Interval
 from db import model_sets, records
 from db.session import snapshot, transaction
 from pages.parts import models_data, scoring, sign_in, state
@@ -238,7 +239,8 @@ def test_what_was_not_measured_is_a_dash_and_an_aim_is_no_measurement(tmp_path: 
         figures = manifest["methods"]["gbt"]["figures"]
         figures |= {"auc": None, "kappa4": [float("nan"), None, None]}
         del figures["benign_mean"]
-        manifest["methods"]["gbt"]["interval"] = {"coverage": 0.9, "half_width": 0.15}
+        aimed = Interval(0.9, SCALES["score"], 0.25, 0.15, 20, 30)
+        manifest["methods"]["gbt"]["interval"] = aimed.to_json()
 
     make_set(tmp_path, "bare", change)
     [row] = [r for r in models_data.figures_of(open_set("bare")) if r.method == "gbt"]
@@ -250,7 +252,7 @@ def test_what_was_not_measured_is_a_dash_and_an_aim_is_no_measurement(tmp_path: 
     heads, gbt, *_ = table_rows(at)
     assert "In the interval" not in heads
     assert (gbt[3], gbt[6], gbt[7]) == ("–", "–", "–")
-    assert gbt[heads.index("Interval width")] == "30 points, typically"
+    assert gbt[heads.index("Interval width (points)")] == "30, typically"
 
 
 def test_headline_ablation_coverage_and_curves_are_told(tmp_path: Path) -> None:
@@ -271,10 +273,10 @@ def test_headline_ablation_coverage_and_curves_are_told(tmp_path: Path) -> None:
     at.selectbox(key=state.CARD_OF).set_value("rich").run()
     assert not at.exception
     heads, first, *rest = table_rows(at)
-    assert first[0] == "Nuclei maps SR headline score"
+    assert first[0] == "Nuclei maps SR headline"
     assert not any("headline" in row[0] for row in rest)
     assert first[heads.index("In the interval")] == "91 % 85 to 96"
-    assert first[heads.index("Interval width")] == "23 points"
+    assert first[heads.index("Interval width (points)")] == "23"
     assert table_rows(at, 1) == [
         ["Ingredient", "ICC(A,1)", "MSE", "Nuclei F1", "Time (ms)"],
         ["nothing <b>new</b>", "0.930 0.890 to 0.960", "0.0095", "–", "–"],

@@ -102,7 +102,7 @@ COVERAGE: Final = Column(
 )
 WIDTH: Final = Column(
     "mean_width",
-    "Interval width",
+    "Interval width (points)",
     "Width of the 90 % interval beside a score, in percentage points; narrower tells more.",
 )
 

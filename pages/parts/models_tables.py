@@ -37,7 +37,7 @@ _STYLE: Final = """
   cursor: help; }
 .models-table .small { font-size: .8rem; opacity: .8; font-weight: 400; }
 .models-table .mark { display: inline-block; padding: 0 .4rem; border-radius: .6rem;
-  font-size: .75rem; font-weight: 600; border: 1px solid currentColor; }
+  white-space: nowrap; font-size: .75rem; font-weight: 600; border: 1px solid currentColor; }
 .models-table tr.group td, .models-table tr.group th { border-top: 2px solid
   rgba(128, 120, 140, .5); }
 </style>
@@ -167,9 +167,9 @@ def _cell(row: MethodFigures, column: Column) -> str:
     if column is COVERAGE:
         return with_interval(found, 0, 100, " %")
     if column is WIDTH and found.value is None and row.half_width is not None:
-        return f"{200 * row.half_width:.0f} points{'' if row.has_one_width else ', typically'}"
+        return f"{200 * row.half_width:.0f}{'' if row.has_one_width else ', typically'}"
     if column is WIDTH:
-        return with_interval(found, 0, 100, " points")
+        return with_interval(found, 0, 100)
     return with_interval(found, column.digits)
 
 
@@ -193,7 +193,7 @@ def _method(row: MethodFigures) -> str:
     code = METHOD_CODES.get(row.method, "")
     mark = (
         '<br><span class="mark" title="The score that the model card names first, chosen before '
-        'the final test.">headline score</span>'
+        'the final test.">headline</span>'
         if row.is_headline
         else ""
     )

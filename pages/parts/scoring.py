@@ -58,19 +58,20 @@ def chosen_engine() -> Engine:
     use = active_set()
     if use.fault is not None:
         st.warning(use.fault, icon=":material/warning:")
-    models, names = use.models, available()
+    models = active = use.models
+    names = available()
     if len(names) > 1:
         name = st.selectbox(
             "Models",
             names,
-            names.index(models.name),
-            format_func=lambda n: f"{n} (in use)" if n == models.name else n,
-            key=f"{state.MODEL_SET}.{models.name}.{models.sha256[:12]}",
+            names.index(active.name),
+            format_func=lambda n: f"{n} (in use)" if n == active.name else n,
+            key=f"{state.MODEL_SET}.{active.name}.{active.sha256[:12]}",
             persist_state="session",
         )
-        if name != models.name:
+        if name != active.name:
             st.caption(
-                f"Your own choice, for you alone; everybody else scores with {plain(models.name)}."
+                f"Your own choice, for you alone; everybody else scores with {plain(active.name)}."
             )
             models = open_set(name)
     return engine(models.name, models.sha256)
