@@ -20,6 +20,7 @@ from cellularity_core.agreement_command import add_commands as add_agreement
 from cellularity_core.conventions import DEFAULT_MPP, METHODS, MPP_RANGE
 from cellularity_core.errors import CellularityError
 from cellularity_core.messages import complain
+from cellularity_core.recalibrate_command import add_commands as add_recalibrate
 from cellularity_core.reproduce_command import add_commands as add_reproduce
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ DEBUG = "CELLULARITY_DEBUG"
 MAX_VIEWS = 4
 """Test-time views there are; `scorer.VIEWS` without its import."""
 
-WITHOUT_TRAINING = ("score", "bench", "agreement", "agreement-coverage", "--version")
+WITHOUT_TRAINING = ("score", "bench", "agreement", "agreement-coverage", "recalibrate", "--version")
 """Commands that never load the training package."""
 
 
@@ -98,6 +99,7 @@ def _build(arguments: Sequence[str]) -> typer.Typer:
     app.command()(score)
     app.command()(bench)
     add_agreement(app)
+    add_recalibrate(app)
     add_reproduce(app)
     if not arguments or arguments[0] not in WITHOUT_TRAINING:
         from cellularity_core.training.commands import add_commands

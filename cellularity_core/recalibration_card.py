@@ -1,0 +1,139 @@
+"""What a recalibration found, in words: its card, and what the command says."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from cellularity_core.calibration import Calibration, floor_of, patients_needed
+from cellularity_core.model_store import ModelSet
+from cellularity_core.recalibration import Method, Recalibration
+
+NEAR_FLOOR: Final = 1.1
+"""Half width, in floors, at which more patches hardly help."""
+
+MANY: Final = 2000
+"""Patients above which a forecast from a few dozen is no number to name."""
+
+_KEPT: Final = ("Intended use and limits", "Licence and data")
+"""Sections of a card that hold for the recalibrated set too."""
+
+_USE: Final = "Research use only. Not a medical device, not for diagnosis or treatment decisions."
+
+
+def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
+    """Card of the new set, as Markdown.
+
+    Parameters
+    ----------
+    made : Recalibration
+    name : str
+        Of the new set.
+    wanted : float, optional
+        Half width that the user asked for.
+    """
+    source = made.source
+    left_out = [f"{image} ({why})" for image, why in made.unfit]
+    lines = [
+        f"# Model set `{name}`",
+        "",
+        f"**The scale is that of one reader or site ({made.scale}).** A score says what this "
+        "reader would give, not what another would. It is worth no more than the reader's own "
+        "scores that it was mapped to.",
+        "",
+        f"Networks and trees are those of `{source.name}` (checksum {source.sha256[:12]}), "
+        "unchanged; its card says how they were trained. Each method's score is mapped by a "
+        "monotone curve, fitted to the reader's scores and drawn towards the identity where they "
+        f"are few. It rests on {made.patches} patches of {made.patients} patients.",
+        "",
+        *(
+            []
+            if made.readings.names_patients
+            else [
+                "The file did not name every patient; a patch without one counted as a patient of "
+                "its own. If patients gave several, the intervals are too narrow.",
+                "",
+            ]
+        ),
+        *([f"Left out as not fit to score: {', '.join(left_out)}.", ""] if left_out else []),
+        "## Against this reader",
+        "",
+        "| method | ICC(A,1) before | after | MSE before | after | 90 % interval, typical |",
+        "|---|---|---|---|---|---|",
+        *(_row(method, one) for method, one in made.methods.items()),
+        "",
+        "After: each patient by the map of the others. Brackets: 95 %, bootstrap over patients. "
+        "The 90 % interval is conformal by patient on the same left-out scores.",
+        "",
+        "## The maps",
+        "",
+        "| method | score before | score after |",
+        "|---|---|---|",
+        *(_knots(method, one.calibration) for method, one in made.methods.items()),
+        "",
+        "The reasons of the trees' score add up on the scale before the map.",
+        "",
+        "## How many patches are enough",
+        "",
+        "Typical half width of the 90 % interval by patients scored, from subsets of these:",
+        "",
+        *(f"- {line}" for line in need(made.methods, wanted)),
+        "",
+        *_sections(source),
+    ]
+    return "\n".join(lines)
+
+
+def need(methods: Mapping[str, Method], wanted: float | None = None) -> Iterator[str]:
+    """A sentence a method: half width by patients, and patients for the wanted half width."""
+    for method, one in methods.items():
+        curve = "; ".join(f"{p.patients}: {100 * p.half_width:.0f}" for p in one.curve)
+        yield f"{method}: {curve} points (of 100). {_forecast(one, wanted)}"
+
+
+def _forecast(one: Method, wanted: float | None) -> str:
+    if len(one.curve) < 2:
+        return "These are the fewest patients, so there is nothing to forecast from."
+    have, floor = one.curve[-1], floor_of(one.curve)
+    if wanted is not None and wanted >= have.half_width:
+        return f"A half width of {100 * wanted:.0f} is reached."
+    if wanted is not None:
+        patients = patients_needed(one.curve, wanted)
+        if patients is None or patients > MANY:
+            return (
+                f"A half width of {100 * wanted:.0f} is out of reach: near {100 * floor:.0f} more "
+                "patches no longer help, for reader and model differ by that much."
+            )
+        return f"A half width of {100 * wanted:.0f} needs about {patients} patients."
+    if have.half_width <= NEAR_FLOOR * floor:
+        return "More patches would hardly narrow it."
+    near = patients_needed(one.curve, NEAR_FLOOR * floor) if floor > 0 else None
+    if near is None or near > MANY:
+        return "It still narrows with every patient scored."
+    return f"About {near} patients would bring it to {100 * NEAR_FLOOR * floor:.0f}."
+
+
+def _row(method: str, one: Method) -> str:
+    cells = [
+        _bracketed(figures[name], digits)
+        for name, digits in (("icc_a1", 3), ("mse", 4))
+        for figures in (one.before, one.after)
+    ]
+    return f"| {method} | {' | '.join(cells)} | +-{100 * one.interval.half_width:.0f} points |"
+
+
+def _bracketed(values: tuple[float, float, float], digits: int) -> str:
+    value, low, high = values
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _knots(method: str, calibration: Calibration) -> str:
+    x, y = (", ".join(f"{v:.2f}" for v in values) for values in (calibration.x, calibration.y))
+    return f"| {method} | {x} | {y} |"
+
+
+def _sections(source: ModelSet) -> Iterator[str]:
+    """Use and licence, as the source's card has them."""
+    parts = re.split(r"^## +", source.card(), flags=re.MULTILINE)
+    found = [part.strip() for part in parts[1:] if part.split("\n", 1)[0].strip() in _KEPT]
+    for part in found or [f"Intended use and limits\n\n{_USE}"]:
+        yield f"## {part}\n"
