@@ -1,11 +1,13 @@
-"""Make the pictures in this folder from the running app and its synthetic demo.
+"""Make the pictures in this folder from the running app, synthetic patches and made-up readers.
 
-    python docs/screenshots.py
+    python docs/screenshots.py [--out FOLDER] [NAME...]
 
 starts the app with records of its own, drives a headless Chromium (see
-``CHROMIUM`` in README.md) and writes PNG files below 300 kB each.
+``CHROMIUM`` in README.md) and writes PNG files below 300 kB each. With names
+(analyse, read, ...) only the pictures of those pages.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from made_up import COORDINATOR, fill
 from PIL import Image, ImageColor
 from playwright.sync_api import Page, sync_playwright
 
@@ -31,10 +34,15 @@ WIDE, TABLET = 1280, 820
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
+READY = '[data-testid=stApp][data-test-script-state="notRunning"]'
+"""The app once it has drawn everything."""
+
+
 @contextmanager
 def running_app() -> Iterator[None]:
-    """The app on a port of its own, with empty records."""
+    """The app on a port of its own, with records of made-up studies."""
     with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder) / "shots.db")
         command = [sys.executable, "-m", "streamlit", "run", "app.py"]
         command += ["--server.headless", "true", "--server.address", "127.0.0.1"]
         command += ["--server.port", str(PORT), "--server.fileWatcherType", "none"]
@@ -53,16 +61,18 @@ def running_app() -> Iterator[None]:
             server.wait(timeout=15)
 
 
-def shoot(page: Page, name: str, height: int | None = None) -> None:
+def shoot(page: Page, out: Path, name: str, height: int | None = None) -> None:
     """Save the page, as high as its content or as `height`, in few colours."""
     width = page.viewport_size["width"] if page.viewport_size else WIDE
     page.mouse.move(0, 0)
+    page.locator(READY).wait_for()
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
     page.wait_for_timeout(1000)
     if height is None:
         height = int(page.evaluate("document.querySelector('.stMain').scrollHeight")) + 20
     page.set_viewport_size({"width": width, "height": height})
     page.wait_for_timeout(1500)
-    path = ROOT / "docs" / name
+    path = out / name
     page.screenshot(path=path)
     with Image.open(path) as shot:
         few_colours(shot.convert("RGB")).save(path, optimize=True)
@@ -85,19 +95,19 @@ def few_colours(shot: Image.Image) -> Image.Image:
     return shot.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
-def analyse(page: Page) -> None:
+def analyse(page: Page, out: Path) -> None:
     """The demo: scores and pictures, wide and on a tablet, and the layers drawn as points."""
     page.goto(URL)
     page.locator(".st-key-analyse-demo button").click()
     page.locator(".viewer-status").get_by_text("Area above").wait_for()
-    shoot(page, "analyse.png", height=1560)
+    shoot(page, out, "analyse.png", height=1560)
     page.get_by_text("Why “Nuclei features”").scroll_into_view_if_needed()
-    page.locator(".st-key-analyse-waterfall").screenshot(path=ROOT / "docs" / "reasons.png")
+    page.locator(".st-key-analyse-waterfall").screenshot(path=out / "reasons.png")
     page.set_viewport_size({"width": TABLET, "height": 1180})
-    shoot(page, "analyse-tablet.png", height=1400)
+    shoot(page, out, "analyse-tablet.png", height=1400)
 
 
-def score_first(page: Page) -> None:
+def score_first(page: Page, out: Path) -> None:
     """A patch before the reader has scored it, and after."""
     page.goto(f"{URL}/?reader=KW")
     page.get_by_text("Score first, then reveal the models").click()
@@ -105,7 +115,7 @@ def score_first(page: Page) -> None:
     commit = page.locator(".st-key-analyse-commit button").first
     commit.wait_for()
     page.set_viewport_size({"width": WIDE, "height": 900})
-    shoot(page, "score-first.png", height=1180)
+    shoot(page, out, "score-first.png", height=1180)
     page.get_by_label("or typed (%)").fill("35")
     page.get_by_label("or typed (%)").press("Enter")
     commit.click()
@@ -113,25 +123,70 @@ def score_first(page: Page) -> None:
     page.locator(".viewer-shown").get_by_text("Areas").click()
     page.locator(".viewer-shown").get_by_text("Nuclei").click()
     page.set_viewport_size({"width": WIDE, "height": 900})
-    shoot(page, "revealed.png", height=1560)
+    shoot(page, out, "revealed.png", height=1560)
 
 
-def models(page: Page) -> None:
-    """The card of the model set."""
-    page.goto(f"{URL}/models")
+def read(page: Page, out: Path) -> None:
+    """The reader's desk, with a score half given."""
+    page.goto(f"{URL}/read?reader=Reader+A")
+    page.locator("[data-shown]:not([data-shown=''])").wait_for()
+    page.keyboard.press("4")
+    page.keyboard.press("ArrowRight")
+    page.locator("output.value").get_by_text("41 %").wait_for()
+    shoot(page, out, "read.png", height=900)
+
+
+def studies(page: Page, out: Path) -> None:
+    """A study that goes on and one that is closed."""
+    page.goto(f"{URL}/studies?reader={COORDINATOR}")
+    page.get_by_text("Made-up study 2").first.wait_for()
+    shoot(page, out, "studies.png")
+
+
+def agreement(page: Page, out: Path) -> None:
+    """The closed study at a glance."""
+    page.goto(f"{URL}/agreement?study=1&reader={COORDINATOR}")
+    page.locator(".st-key-agreement-forest .main-svg").first.wait_for()
+    shoot(page, out, "agreement.png")
+
+
+def audit(page: Page, out: Path) -> None:
+    """The trail of both studies, checked."""
+    page.goto(f"{URL}/audit?reader={COORDINATOR}")
+    page.locator(".st-key-audit-verify button").click()
+    page.get_by_text("Nothing was altered").wait_for()
+    shoot(page, out, "audit.png", height=900)
+
+
+def models(page: Page, out: Path) -> None:
+    """The model set in use and its figures."""
+    page.goto(f"{URL}/models?reader={COORDINATOR}")
     page.get_by_role("heading", name="Models", exact=True, level=1).wait_for()
-    shoot(page, "models.png", height=1100)
+    page.locator(".st-key-models-gain .main-svg").first.wait_for()
+    shoot(page, out, "models.png", height=1100)
+
+
+PAGES = {
+    take.__name__: take for take in (analyse, score_first, read, studies, agreement, audit, models)
+}
 
 
 def main() -> None:
-    """Take every picture."""
+    """Take the pictures asked for."""
+    parser = argparse.ArgumentParser(description="Make the pictures of the documentation.")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the pictures")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(PAGES)}; none: all")
+    given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in PAGES]:
+        parser.error(f"there is no picture {unknown[0]!r}; choose from {', '.join(PAGES)}")
+    given.out.mkdir(parents=True, exist_ok=True)
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with running_app(), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        for take in (analyse, score_first, models):
-            page = browser.new_page(viewport={"width": WIDE, "height": 900})
+        for name in given.names or PAGES:
+            page = browser.new_page(viewport={"width": WIDE, "height": 900}, color_scheme="light")
             page.set_default_timeout(90_000)
-            take(page)
+            PAGES[name](page, given.out)
             page.close()
         browser.close()
 

@@ -58,10 +58,13 @@ def figures(models: ModelSet) -> None:
         if models.scale == WEAK_SCALE
         else f"scores on this scale: {plain(models.scale)}"
     )
-    st.caption(
-        "Each patch was scored by a model trained in the same way without that patient. "
-        f"Reference: {reference}. Small: 95 % interval. {nuclei_note(models)}"
+    how = (
+        "On the patches that a reader scored for it; each was mapped to that reader's scale by "
+        "what the other patients told."
+        if origin(models.manifest)
+        else "Each patch was scored by a model trained in the same way without that patient."
     )
+    st.caption(f"{how} Reference: {reference}. Small: 95 % interval. {nuclei_note(models)}")
     meanings([models])
     if rows := ablation(models):
         st.subheader("What each ingredient gave", anchor=False)
