@@ -266,15 +266,9 @@ class Runner:
         from cellularity_core import classical
 
         folder = self.folder(row.name, split)
-        training = [*self._usable(split), *self._only_pointed(split)]
-        classical.train(training, seed=self.seed, out=folder)
+        classical.train(split.training, seed=self.seed, out=folder)
         items = self.to_score(split)
         self._save_scores(folder, items, classical.load(folder).predict(items).tolist())
-
-    def _only_pointed(self, split: Split) -> list[Loaded]:
-        """Training patches that teach what nuclei look like, but no cellularity."""
-        usable = {item.sample.name for item in self.material.regressed(split.training)}
-        return [item for item in pointed(split.training) if item.sample.name not in usable]
 
     def _usable(self, split: Split) -> list[Loaded]:
         usable = self.material.regressed(split.training)
@@ -353,15 +347,17 @@ class Runner:
             )
 
     def _save_scores(self, folder: Path, items: Sequence[Loaded], values: Sequence[float]) -> None:
+        # the classical peer says NaN where there is no tissue: no tumour either
+        found = np.nan_to_num(np.asarray(values, float), nan=0.0).clip(0.0, 1.0)
         rows = [
             {
                 "name": item.sample.name,
                 "patient": item.sample.patient,
                 "truth": " ".join(repr(t) for t in truth_of(item)),
                 "field": item.sample.field or "",
-                "score": repr(min(1.0, max(0.0, float(value)))),
+                "score": repr(value),
             }
-            for item, value in zip(items, values, strict=True)
+            for item, value in zip(items, found.tolist(), strict=True)
         ]
         _write(folder / SCORES, csv_text(rows, SCORE_COLUMNS))
 
