@@ -19,7 +19,7 @@ OTHER: Final = -1
 CLIP: Final = 5.0
 """Standard deviations beyond which a feature says no more."""
 
-MOST_NUCLEI: Final = 20_000
+MOST_NUCLEI: Final = 8_000
 """Nuclei that one machine learns from at most: its time grows with their square."""
 
 STEPS: Final = ("nucleus", "lymphocyte", "malignant")
