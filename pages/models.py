@@ -40,6 +40,7 @@ def _one(models: ModelSet, use: InUse) -> None:
     models_detail.heading(models)
     switch(models, use)
     models_detail.figures(models)
+    models_detail.quality(models)
     models_detail.training(models)
     models_detail.importances(models)
     models_detail.cards(models)

@@ -267,6 +267,11 @@ def test_headline_ablation_coverage_and_curves_are_told(tmp_path: Path) -> None:
             {"ingredient": "two views", "icc": 0.94, "mse": 0.0085, "f1": 0.68, "ms": 110},
         ]
         manifest["curves"] = CURVES
+        manifest["quality"] = {
+            "blurred": {"threshold": 0.46, "false_alarm": 0.012, "caught": [0.97, 0.95, 0.99]},
+            "not-he": {"false_alarm": 0.0, "caught": {"brown immunostain": 1.0, "photograph": 0.9}},
+            "seed": 3,
+        }
 
     make_set(tmp_path, "rich", change)
     at = app("models")
@@ -281,6 +286,11 @@ def test_headline_ablation_coverage_and_curves_are_told(tmp_path: Path) -> None:
         ["Ingredient", "ICC(A,1)", "MSE", "Nuclei F1", "Time (ms)"],
         ["nothing <b>new</b>", "0.930 0.890 to 0.960", "0.0095", "–", "–"],
         ["two views", "0.940", "0.0085", "0.680", "110"],
+    ]
+    assert table_rows(at, 2) == [
+        ["Warning", "False alarms", "Caught"],
+        ["blurred", "1.2 %", "97 % 95 to 99"],
+        ["not he", "0.0 %", "100 % brown immunostain 90 % photograph"],
     ]
     assert len(at.get("plotly_chart")) == 3
     assert "No curve: Finding nuclei. While these trained, no patients were kept aside" in words(at)
@@ -318,6 +328,7 @@ def test_a_recalibrated_set_says_of_what_and_to_which_scale(tmp_path: Path) -> N
     at.selectbox(key=state.CARD_OF).set_value("kim").run()
     assert at.info[0].value.startswith("A recalibrated set: it finds what “starter” finds")
     assert "Reference: scores on this scale: Dr *Kim*." in words(at)
+    assert "On the patches that a reader scored for it" in words(at)
     assert "**The scale changes**: scores are then on “scale: Dr *Kim*”" in words(at)
 
 
@@ -332,6 +343,7 @@ def test_two_sets_stand_side_by_side_with_what_must_be_known(tmp_path: Path, oth
     assert len(rows) == 2 * len(METHODS)
     assert rows[0][1:] == rows[1][1:]
     assert not at.warning
+    assert "Both: weak TC scale, not a pathologist's." in words(at)
 
     def change(manifest: dict[str, Any]) -> None:
         manifest["scale"] = "Dr Kim"

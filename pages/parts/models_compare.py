@@ -39,7 +39,8 @@ def compare(sets: Mapping[str, ModelSet], active: str) -> None:
     for warning in cautions(first, second):
         st.warning(warning, icon=":material/info:")
     figures_table({f"A: {one}": first, f"B: {two}": second})
-    st.caption(OVERLAP)
+    scale = "" if first.scale != second.scale else f"Both: {plain(scale_note(first.scale))}. "
+    st.caption(scale + OVERLAP)
     meanings((first, second))
 
 

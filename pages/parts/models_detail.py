@@ -15,13 +15,14 @@ from pages.parts.models_data import (
     COLUMNS,
     ablation,
     curves,
+    flag_rates,
     nuclei_note,
     origin,
     run_label,
     unmeasured,
 )
 from pages.parts.models_figures import curve_figure
-from pages.parts.models_tables import ablation_table, figures_table, meanings
+from pages.parts.models_tables import ablation_table, figures_table, meanings, quality_table
 from pages.parts.words import METHOD_NAMES, scale_note
 
 _QUIET: Final = {"displayModeBar": False, "scrollZoom": False}
@@ -35,9 +36,10 @@ OVERLAP_HELP: Final = (
 def heading(models: ModelSet) -> None:
     """What the set is, in two sentences."""
     views = "one view" if models.views == 1 else f"{models.views} views of each patch, mirrored"
+    scale = scale_note(models.scale) if models.scale == WEAK_SCALE else models.scale
     st.markdown(
         f"**{plain(models.name)}** looks at {models.mpp:g} µm per pixel, in {views}. "
-        f"Its scores are on this scale: **{plain(scale_note(models.scale))}**. "
+        f"Its scores are on this scale: **{plain(scale)}**. "
         f"Checksum `{models.sha256[:12]}`.",
         help="The checksum changes whenever a score could: another training, another setting.",
     )
@@ -71,11 +73,23 @@ def figures(models: ModelSet) -> None:
         ablation_table(rows, float(models.manifest["nuclei"].get("radius_um", 3)))
 
 
+def quality(models: ModelSet) -> None:
+    """How well the warnings of a patch's quality work, where that was measured."""
+    if rates := flag_rates(models.manifest.get("quality")):
+        st.subheader("How well it warns of unfit patches", anchor=False)
+        quality_table(rates)
+
+
 def training(models: ModelSet) -> None:
     """Training curves, or that there are none."""
     st.subheader("How it was trained", anchor=False)
     if not models.manifest.get("curves"):
-        st.markdown("This model set came without a log of its training, so there are no curves.")
+        base = origin(models.manifest)
+        st.markdown(
+            f"The networks are those of “{plain(base)}”; look there for the curves."
+            if base
+            else "This model set came without a log of its training, so there are no curves."
+        )
         return
     overlap, error = curves(models.manifest, "jaccard"), curves(models.manifest, "mse")
     left, right = st.columns(2)
