@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from db import audit, readers
 from db.errors import RecordError
 from db.schema import Assignment, AuditEvent, Case, Membership, Patch, Reader, Reading, Study
-from db.scores import ModelScoreRecord, of_patch
+from db.scores import ModelScoreRecord, of_case
 
 _REVEAL: Final = "reveal"
 
@@ -54,7 +54,7 @@ def reveal(session: Session, *, assignment_id: int, reader: str) -> Revealed:
     reference = case.reference if case.is_training and study.show_feedback else None
     scores: dict[str, ModelScoreRecord] = {}
     if not case.is_training and study.arm != "before" and task.arm == "ai":
-        scores = of_patch(session, case.patch_id, study)
+        scores = of_case(session, case.id)
     if scores or reference is not None:
         _note(session, person, task, scores, reference)
     return Revealed(scores, reference)

@@ -82,7 +82,7 @@ def erase_patient(
     images = 0
     for patch_id in patch_ids:
         patch = session.get_one(Patch, patch_id)
-        patch.name, patch.phash = f"{ERASED} {patch_id}", None
+        patch.name, patch.phash, patch.turned = f"{ERASED} {patch_id}", None, None
         audit.record(session, actor=actor, action="erase", entity=patch, new=ERASED)
         image = session.get(Image, patch_id)
         if image is not None:

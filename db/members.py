@@ -3,9 +3,10 @@
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db import readers
+from db import look_alikes, readers
 from db.errors import RecordError
-from db.schema import Case, Membership, Reader, Study
+from db.look_alikes import Mark
+from db.schema import Case, Membership, Patch, Reader, Study
 
 
 def study_row(session: Session, study_id: int) -> Study:
@@ -55,20 +56,35 @@ def check_may_see_others(session: Session, *, study_id: int, asking: str | None)
 
 
 def shared_study(session: Session, *, study_id: int, person: Reader) -> Study | None:
-    """A study of this reader that is not closed and has a patch of that study; may be itself."""
-    patches = select(Case.patch_id).where(Case.study_id == study_id)
-    query = (
+    """A study of this reader that is not closed and has a patch of that study; may be itself.
+
+    A patch is the same by its pixels or, saved anew, resized, turned or flipped, by its
+    perceptual hash.
+    """
+    reads = (
         select(Study)
         .join(Membership, Membership.study_id == Study.id)
-        .join(Case, Case.study_id == Study.id)
-        .where(
-            Membership.reader_id == person.id,
-            Study.state != "closed",
-            Case.patch_id.in_(patches),
-        )
+        .where(Membership.reader_id == person.id, Study.state != "closed")
         .order_by(Study.id)
     )
-    return session.scalars(query.limit(1)).first()
+    patches = select(Case.patch_id).where(Case.study_id == study_id)
+    same = reads.join(Case, Case.study_id == Study.id).where(Case.patch_id.in_(patches))
+    found = session.scalars(same.limit(1)).first()
+    if found is not None:
+        return found
+    marks: list[Mark] = []
+    for other in session.scalars(reads):
+        marks = marks or _marks(session, study_id)
+        if look_alikes.any_alike(marks, _marks(session, other.id)):
+            return other
+    return None
+
+
+def _marks(session: Session, study_id: int) -> list[Mark]:
+    """What the patches of a study are known again by."""
+    query = select(Patch).join(Case, Case.patch_id == Patch.id).where(Case.study_id == study_id)
+    marks = (look_alikes.mark(patch) for patch in session.scalars(query))
+    return [mark for mark in marks if mark is not None]
 
 
 def is_blinded(session: Session, *, reader: str) -> bool:

@@ -1,5 +1,8 @@
 """Patches and the pixels that studies show."""
 
+import math
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -13,6 +16,19 @@ def find(session: Session, sha256: str) -> Patch | None:
     return session.scalars(select(Patch).where(Patch.sha256 == sha256)).one_or_none()
 
 
+def pixel_size(mpp: float) -> float:
+    """um/px as it is kept: in 6 significant digits, so that two files of one size agree.
+
+    Raises
+    ------
+    RecordError
+        If it is not above 0.
+    """
+    if not (math.isfinite(mpp) and mpp > 0):
+        raise RecordError(f"A pixel size of {mpp} um cannot be kept; give one above 0.")
+    return float(f"{mpp:.6g}")
+
+
 def remembered(
     session: Session,
     *,
@@ -23,20 +39,27 @@ def remembered(
     mpp: float,
     actor: str,
     phash: str | None = None,
+    turned: Sequence[str] = (),
 ) -> Patch:
     """Row of that patch, made if there is none; name and um/px stay as first given."""
     patch = find(session, sha256)
+    hashes = {"phash": phash, "turned": " ".join(turned) or None}
     if patch is None:
         patch = Patch(
-            sha256=sha256, name=name, width=width, height=height, mpp=float(mpp), phash=phash
+            sha256=sha256, name=name, width=width, height=height, mpp=pixel_size(mpp), **hashes
         )
         session.add(patch)
         audit.record(session, actor=actor, action="remember", entity=patch)
-    elif patch.phash is None and phash is not None:
-        patch.phash = phash
-        audit.record(
-            session, actor=actor, action="add perceptual hash", entity=patch, new={"phash": phash}
-        )
+        return patch
+    lacking = {
+        column: value
+        for column, value in hashes.items()
+        if value is not None and getattr(patch, column) is None
+    }
+    if lacking:
+        for column, value in lacking.items():
+            setattr(patch, column, value)
+        audit.record(session, actor=actor, action="add perceptual hash", entity=patch, new=lacking)
     return patch
 
 

@@ -43,6 +43,8 @@ class ReadingRecord:
         1 to 5.
     seconds : float or None
         Time on task.
+    mpp : float
+        um/px at which the patch was shown.
     """
 
     sha256: str
@@ -58,6 +60,7 @@ class ReadingRecord:
     cannot_score_reason: str | None
     confidence: int | None
     seconds: float | None
+    mpp: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class ReadingRow:
         Whether an amendment stands beside it.
     sha256, software : str
         Of the patch's pixels; name and version of what was used.
+    mpp : float
+        um/px of the case.
     """
 
     id: int
@@ -114,6 +119,7 @@ class ReadingRow:
     amended: bool
     sha256: str
     software: str
+    mpp: float
 
 
 def readings(
@@ -221,6 +227,7 @@ def study_readings(
             amended=reading.id in amended,
             sha256=sha256,
             software=reading.software,
+            mpp=reading.mpp,
         )
         for reading, task, case, name, sha256 in session.execute(query)
     ]
@@ -269,6 +276,7 @@ def plain(reading: Reading) -> ReadingRecord:
         cannot_score_reason=reading.cannot_score_reason,
         confidence=reading.confidence,
         seconds=reading.seconds,
+        mpp=reading.mpp,
     )
 
 

@@ -40,8 +40,8 @@ def add_reading(
     Parameters
     ----------
     sha256, patch, width, height, mpp
-        Checksum of the pixels, name, size in pixels and um/px. Name and um/px
-        are kept as first given.
+        Checksum of the pixels, name, size in pixels and um/px at which they were
+        shown. The name is kept as first given.
     reader : str
         Name of who scored.
     cellularity : float
@@ -82,6 +82,7 @@ def add_reading(
         seen_models=bool(seen_models),
         software=software,
         phase="free",
+        mpp=patches.pixel_size(mpp),
     )
     session.add(reading)
     audit.record(session, actor=person.name, action="score", entity=reading)
@@ -151,6 +152,7 @@ def commit_reading(
     _check_is_next(session, task, phase, person, now)
     reading = Reading(
         patch_id=task.case.patch_id,
+        mpp=task.case.mpp,
         reader=person,
         assignment_id=assignment_id,
         phase=phase,

@@ -68,7 +68,9 @@ class Base(DeclarativeBase):
 class Patch(Base):
     """An image somebody scored, known by the checksum of its pixels.
 
-    `phash` is a 64-bit perceptual hash in hex, made by the science side.
+    `mpp` is the pixel size first given; a case, a reading and a model's score have their
+    own. `phash` is a 64-bit perceptual hash in hex, made by the science side, and `turned`
+    those of the patch in its 8 orientations, as given first, with spaces between.
     """
 
     __tablename__ = "patch"
@@ -86,6 +88,7 @@ class Patch(Base):
     mpp: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     phash: Mapped[str | None] = mapped_column(String(16))
+    turned: Mapped[str | None] = mapped_column(String(135))
 
 
 class Image(Base):
@@ -153,13 +156,17 @@ class Study(Base):
 
 
 class Case(Base):
-    """A patch in a study under a pseudonym; `reference` is known for training cases."""
+    """A patch in a study, at a pixel size, under a pseudonym.
+
+    `reference` is known for training cases.
+    """
 
     __tablename__ = "case"
     __table_args__ = (
         UniqueConstraint("study_id", "code"),
         UniqueConstraint("study_id", "patch_id"),
         CheckConstraint("reference BETWEEN 0 AND 1", name="reference"),
+        CheckConstraint("mpp > 0", name="mpp_positive"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -169,6 +176,7 @@ class Case(Base):
     patient: Mapped[str | None] = mapped_column(String(120))
     is_training: Mapped[bool]
     reference: Mapped[float | None]
+    mpp: Mapped[float]
 
     study: Mapped[Study] = relationship()
     patch: Mapped[Patch] = relationship()
@@ -215,7 +223,7 @@ class Assignment(Base):
 
 
 class Reading(Base):
-    """One score by one reader, or why none can be given."""
+    """One score by one reader, or why none can be given; `mpp` is that of what was shown."""
 
     __tablename__ = "reading"
     __table_args__ = (
@@ -227,6 +235,7 @@ class Reading(Base):
         CheckConstraint("(assignment_id IS NULL) = (phase = 'free')", name="free_or_assigned"),
         CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
         CheckConstraint("seconds >= 0", name="seconds"),
+        CheckConstraint("mpp > 0", name="mpp_positive"),
         UniqueConstraint("assignment_id", "phase"),
         UniqueConstraint("token"),
         Index(None, "reader_id", "patch_id"),
@@ -245,6 +254,7 @@ class Reading(Base):
     confidence: Mapped[int | None]
     seconds: Mapped[float | None]
     token: Mapped[str | None] = mapped_column(String(64))
+    mpp: Mapped[float]
 
     patch: Mapped[Patch] = relationship()
     reader: Mapped[Reader] = relationship()
@@ -275,12 +285,24 @@ class Amendment(Base):
 
 
 class ModelScore(Base):
-    """A model's score of a patch with its 90 % interval; null where there is no tissue."""
+    """A model's score of a patch at a pixel size, with its 90 % interval.
+
+    They are null where there is no tissue.
+    """
 
     __tablename__ = "model_score"
     __table_args__ = (
-        UniqueConstraint("patch_id", "method", "model_set", "model_sha256", "software"),
+        UniqueConstraint(
+            "patch_id",
+            "mpp",
+            "method",
+            "model_set",
+            "model_sha256",
+            "software",
+            name="uq_model_score_scored_once",  # PostgreSQL cuts a longer one
+        ),
         CheckConstraint("value BETWEEN 0 AND 1", name="unit_interval"),
+        CheckConstraint("mpp > 0", name="mpp_positive"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -293,6 +315,7 @@ class ModelScore(Base):
     model_sha256: Mapped[str] = mapped_column(String(64))
     software: Mapped[str] = mapped_column(String(80))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    mpp: Mapped[float]
 
     patch: Mapped[Patch] = relationship()
 

@@ -1,16 +1,19 @@
 """Scores of the models, and the consensus of a case: both append-only."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from db import audit, members, patches
 from db.errors import RecordError
 from db.schema import Case, Consensus, ModelScore, Patch, Study
+
+_CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class CaseModelScore:
     high: float | None
     model_set: str
     model_sha256: str
+    mpp: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +70,21 @@ def keep_model_scores(
     session: Session,
     *,
     sha256: str,
+    mpp: float,
     scores: Mapping[str, tuple[float | None, float | None, float | None]],
     model_set: str,
     model_sha256: str,
     software: str,
     actor: str | None = None,
 ) -> None:
-    """Append the models' scores of a patch; those kept already for it stay.
+    """Append the models' scores of a patch at a pixel size; those kept already for it stay.
 
     Parameters
     ----------
     sha256 : str
         Of a patch that is in the records.
+    mpp : float
+        um/px at which it was scored.
     scores : mapping of str to (value, low, high)
         By method, each in [0, 1] or None.
     actor : str, optional
@@ -93,10 +100,12 @@ def keep_model_scores(
         raise RecordError(
             f"The patch {sha256[:12]} is not in the records, so no score can be kept for it."
         )
+    size = patches.pixel_size(mpp)
     known = set(
         session.scalars(
             select(ModelScore.method).where(
                 ModelScore.patch_id == patch.id,
+                ModelScore.mpp == size,
                 ModelScore.model_set == model_set,
                 ModelScore.model_sha256 == model_sha256,
                 ModelScore.software == software,
@@ -116,6 +125,7 @@ def keep_model_scores(
             model_set=model_set,
             model_sha256=model_sha256,
             software=software,
+            mpp=size,
         )
         session.add(score)
         audit.record(session, actor=actor or software, action="score", entity=score)
@@ -136,6 +146,8 @@ def model_scores(
 ) -> list[CaseModelScore]:
     """Scores of a study's model set for its cases; the first kept of each method.
 
+    Only scores at the pixel size of the case.
+
     Parameters
     ----------
     asking : str, optional
@@ -148,71 +160,74 @@ def model_scores(
         If `asking` takes part in the study and it is not closed.
     """
     members.check_may_see_others(session, study_id=study_id, asking=asking)
+    return [
+        CaseModelScore(
+            case_id=case.id,
+            case=case.code,
+            patient=case.patient,
+            is_training=case.is_training,
+            method=score.method,
+            value=score.value,
+            low=score.low,
+            high=score.high,
+            model_set=score.model_set,
+            model_sha256=score.model_sha256,
+            mpp=score.mpp,
+        )
+        for case, score in _first_kept(session, Case.study_id == study_id)
+    ]
+
+
+def of_case(session: Session, case_id: int) -> dict[str, ModelScoreRecord]:
+    """Scores of its study's model set for one case, by method."""
+    found = _first_kept(session, Case.id == case_id)
+    return {score.method: _plain(score) for _, score in found}
+
+
+def _first_kept(session: Session, which: ColumnElement[bool]) -> list[tuple[Case, ModelScore]]:
+    """Cases, and the first kept score of each method by their study's model set."""
     query = (
         select(Case, ModelScore)
         .join(Study, Study.id == Case.study_id)
-        .join(ModelScore, ModelScore.patch_id == Case.patch_id)
-        .where(
-            Study.id == study_id,
-            ModelScore.model_set == Study.model_set,
-            ModelScore.model_sha256 == Study.model_sha256,
-        )
-        .order_by(Case.code, ModelScore.id)
-    )
-    first: dict[tuple[int, str], CaseModelScore] = {}
-    for case, score in session.execute(query):
-        first.setdefault(
-            (case.id, score.method),
-            CaseModelScore(
-                case_id=case.id,
-                case=case.code,
-                patient=case.patient,
-                is_training=case.is_training,
-                method=score.method,
-                value=score.value,
-                low=score.low,
-                high=score.high,
-                model_set=score.model_set,
-                model_sha256=score.model_sha256,
+        .join(
+            ModelScore,
+            and_(
+                ModelScore.patch_id == Case.patch_id,
+                ModelScore.mpp == Case.mpp,
+                ModelScore.model_set == Study.model_set,
+                ModelScore.model_sha256 == Study.model_sha256,
             ),
         )
+        .where(which)
+        .order_by(Case.code, ModelScore.id)
+    )
+    first: dict[tuple[int, str], tuple[Case, ModelScore]] = {}
+    for case, score in session.execute(query):
+        first.setdefault((case.id, score.method), (case, score))
     return list(first.values())
 
 
-def of_patch(session: Session, patch_id: int, study: Study) -> dict[str, ModelScoreRecord]:
-    """Scores of a study's model set for one patch, by method; the first kept of each."""
-    query = (
-        select(ModelScore)
-        .where(
-            ModelScore.patch_id == patch_id,
-            ModelScore.model_set == study.model_set,
-            ModelScore.model_sha256 == study.model_sha256,
-        )
-        .order_by(ModelScore.id)
-    )
-    found: dict[str, ModelScoreRecord] = {}
-    for score in session.scalars(query):
-        found.setdefault(score.method, _plain(score))
-    return found
-
-
 def model_scores_of(
-    session: Session, *, sha256s: list[str], model_sha256: str
-) -> dict[str, dict[str, ModelScoreRecord]]:
-    """A model set's scores of patches, by checksum and method; the first kept of each."""
-    found: dict[str, dict[str, ModelScoreRecord]] = {}
-    for start in range(0, len(sha256s), 500):
+    session: Session, *, sha256s: Collection[str], model_sha256: str
+) -> dict[tuple[str, float], dict[str, ModelScoreRecord]]:
+    """A model set's scores of patches, by checksum and um/px, then by method.
+
+    Of each method the first kept.
+    """
+    found: dict[tuple[str, float], dict[str, ModelScoreRecord]] = {}
+    wanted = sorted(sha256s)
+    for start in range(0, len(wanted), _CHUNK):
         query = (
             select(Patch.sha256, ModelScore)
             .join(ModelScore, ModelScore.patch_id == Patch.id)
             .where(
-                Patch.sha256.in_(sha256s[start : start + 500]),
+                Patch.sha256.in_(wanted[start : start + _CHUNK]),
                 ModelScore.model_sha256 == model_sha256,
             )
             .order_by(ModelScore.id)
         )
         for sha256, score in session.execute(query):
-            found.setdefault(sha256, {}).setdefault(score.method, _plain(score))
+            found.setdefault((sha256, score.mpp), {}).setdefault(score.method, _plain(score))
     return found
 
 
@@ -220,7 +235,7 @@ def model_sets_of(session: Session, *, sha256s: list[str]) -> list[ScoredBy]:
     """Model sets with scores of any of these patches, the one used last first."""
     last: dict[tuple[str, str], int] = {}
     patches_of: dict[tuple[str, str], set[int]] = {}
-    for start in range(0, len(sha256s), 500):
+    for start in range(0, len(sha256s), _CHUNK):
         query = (
             select(
                 ModelScore.model_set,
@@ -229,7 +244,7 @@ def model_sets_of(session: Session, *, sha256s: list[str]) -> list[ScoredBy]:
                 func.max(ModelScore.id),
             )
             .join(Patch, Patch.id == ModelScore.patch_id)
-            .where(Patch.sha256.in_(sha256s[start : start + 500]))
+            .where(Patch.sha256.in_(sha256s[start : start + _CHUNK]))
             .group_by(ModelScore.model_set, ModelScore.model_sha256, ModelScore.patch_id)
         )
         for name, sha256, patch_id, latest in session.execute(query):

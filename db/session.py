@@ -175,6 +175,24 @@ def migrations(connection: Connection) -> Config:
 
 
 @contextmanager
+def _unlinked(connection: Connection) -> Iterator[None]:
+    """Let a migration on SQLite replace a table that others refer to.
+
+    It drops the old one, which would clear what refers to it; the check of references
+    can only be switched outside a transaction (sqlite.org/lang_altertable.html, section 7).
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    raw: Any = connection.connection.driver_connection
+    raw.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys = ON")
+
+
+@contextmanager
 def migrating(engine: Engine) -> Iterator[Config]:
     """Alembic's settings inside one transaction: a migration happens whole or not.
 
@@ -184,7 +202,7 @@ def migrating(engine: Engine) -> Iterator[Config]:
         If the database cannot be reached or changed.
     """
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection, _unlinked(connection), connection.begin():
             yield migrations(connection)
     except SQLAlchemyError as error:
         raise RecordError(

@@ -123,6 +123,7 @@ class Step:
     position: int
     occasion: int
     is_training: bool
+    mpp: float
     phase: Phase
 
 
@@ -182,7 +183,7 @@ def next_assignment(
         png=png,
         width=patch.width,
         height=patch.height,
-        mpp=patch.mpp,
+        mpp=step.mpp,
         before=before,
     )
 
@@ -215,7 +216,7 @@ def following(
     """What comes next for a member of an open study."""
     given = _given()
     query = (
-        select(Assignment, Case.is_training, Case.patch_id, given)
+        select(Assignment, Case.is_training, Case.patch_id, Case.mpp, given)
         .join(Case, Case.id == Assignment.case_id)
         .join(Study, Study.id == Case.study_id)
         .where(Assignment.membership_id == member.id, given < _phases(), _has_image())
@@ -225,7 +226,7 @@ def following(
     found = session.execute(query).one_or_none()
     if found is None:
         return None
-    task, is_training, patch_id, n_given = found
+    task, is_training, patch_id, mpp, n_given = found
     line = study.proficiency
     if line is not None and not is_training:
         error = _training_errors(session, study.id, member.id).get(member.id)
@@ -244,6 +245,7 @@ def following(
         position=task.position,
         occasion=task.occasion,
         is_training=is_training,
+        mpp=mpp,
         phase=phase,
     )
 

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -31,6 +31,8 @@ class NewCase:
         Of the patch: checksum of the pixels, name, size in pixels, um/px.
     phash : str or None
         Perceptual hash, 16 hex digits.
+    turned : sequence of str
+        Perceptual hashes of the patch in its 8 orientations, as given first.
     png : bytes
         The pixels.
     patient : str or None
@@ -50,14 +52,16 @@ class NewCase:
     patient: str | None = None
     is_training: bool = False
     reference: float | None = None
+    turned: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class StudyPlan:
-    """A study to be.
+class StudyDesign:
+    """What a study asks of its readers.
 
     Attributes
     ----------
+    name, description : str
     arm : {"before", "before-after", "before-after with control"}
     seed : int
         Decides every order.
@@ -72,9 +76,6 @@ class StudyPlan:
         Whether a reader sees the reference after each training case.
     model_set, model_sha256 : str or None
         Whose scores are compared and shown.
-    readers : sequence of str
-        Names; enrolled where unknown.
-    cases : sequence of NewCase
     """
 
     name: str
@@ -87,25 +88,21 @@ class StudyPlan:
     show_feedback: bool
     model_set: str | None
     model_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan(StudyDesign):
+    """A study to be; names of `readers` are enrolled where unknown."""
+
     readers: Sequence[str]
     cases: Sequence[NewCase]
 
 
 @dataclass(frozen=True, slots=True)
-class StudyRecord:
+class StudyRecord(StudyDesign):
     """A study as it stands; `readers` in the order of joining."""
 
     id: int
-    name: str
-    description: str
-    arm: Design
-    seed: int
-    repeat_share: float
-    washout_days: float
-    proficiency: float | None
-    show_feedback: bool
-    model_set: str | None
-    model_sha256: str | None
     state: State
     created_by: str
     created_at: datetime
@@ -174,14 +171,9 @@ def _add_case(session: Session, study: Study, code: str, new: NewCase, actor: st
         height=new.height,
         mpp=new.mpp,
         phash=new.phash,
+        turned=new.turned,
         actor=actor,
     )
-    if abs(patch.mpp - new.mpp) > 1e-6 * patch.mpp:
-        raise RecordError(
-            f"{new.name} is known to the records at {patch.mpp:g} um per pixel, and "
-            f"{new.mpp:g} is given now; scores at two sizes would be mixed. Give it that size, or "
-            "save the image anew at the right one."
-        )
     patches.keep_image(session, patch=patch, png=new.png, actor=actor)
     case = Case(
         study=study,
@@ -190,6 +182,7 @@ def _add_case(session: Session, study: Study, code: str, new: NewCase, actor: st
         patient=new.patient or None,
         is_training=bool(new.is_training),
         reference=None if new.reference is None else float(new.reference),
+        mpp=patches.pixel_size(new.mpp),
     )
     session.add(case)
     audit.record(session, actor=actor, action="add", entity=case)
@@ -368,7 +361,7 @@ def cases(session: Session, study_id: int) -> list[CaseRecord]:
             patch=case.patch.name,
             width=case.patch.width,
             height=case.patch.height,
-            mpp=case.patch.mpp,
+            mpp=case.mpp,
         )
         for case in session.scalars(query)
     ]
@@ -388,18 +381,10 @@ def _plain(session: Session, study: Study) -> StudyRecord:
             .group_by(Case.is_training)
         ).all()
     )
+    design: dict[str, Any] = {one.name: getattr(study, one.name) for one in fields(StudyDesign)}
     return StudyRecord(
+        **design,
         id=study.id,
-        name=study.name,
-        description=study.description,
-        arm=cast(Design, study.arm),
-        seed=study.seed,
-        repeat_share=study.repeat_share,
-        washout_days=study.washout_days,
-        proficiency=study.proficiency,
-        show_feedback=study.show_feedback,
-        model_set=study.model_set,
-        model_sha256=study.model_sha256,
         state=cast(State, study.state),
         created_by=study.created_by,
         created_at=study.created_at,

@@ -108,6 +108,7 @@ def _study(
         records.keep_model_scores(
             db,
             sha256=result.sha256,
+            mpp=result.mpp,
             scores={m: (s.value, s.low, s.high) for m, s in result.scores.items()},
             model_set=result.model_set,
             model_sha256=result.model_sha256,

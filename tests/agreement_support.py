@@ -60,6 +60,7 @@ def seeded_study(
             records.keep_model_scores(
                 db,
                 sha256=sha(first + k),
+                mpp=0.5,
                 scores={
                     name: (value, max(0.0, value - 0.1), min(1.0, value + 0.1))
                     for name, value in scores.items()

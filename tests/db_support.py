@@ -1,6 +1,7 @@
 """Records to test on: an SQLite file, or a PostgreSQL that runs for these tests only."""
 
 import atexit
+import hashlib
 import itertools
 import shutil
 import sqlite3
@@ -120,6 +121,11 @@ def sha(number: int) -> str:
     return f"{number:064x}"
 
 
+def mark(number: int) -> str:
+    """A perceptual hash, far from that of any other number."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:16]
+
+
 def new_case(number: int, **changes: Any) -> records.NewCase:
     given: dict[str, Any] = {
         "sha256": sha(number),
@@ -127,7 +133,7 @@ def new_case(number: int, **changes: Any) -> records.NewCase:
         "width": 512,
         "height": 512,
         "mpp": 0.5,
-        "phash": f"{number:016x}",
+        "phash": mark(number),
         "png": PNG + bytes([number % 256]) * 40,
         "patient": f"P-{number // 2}",
     }
@@ -163,12 +169,19 @@ def opened(db: Session, **changes: Any) -> records.StudyRecord:
         records.keep_model_scores(
             db,
             sha256=case.sha256,
+            mpp=case.mpp,
             scores=MODELS,
             model_set="starter",
             model_sha256="f" * 64,
             software="cellularity 1.0",
         )
     return records.open_study(db, study_id=made.id, actor="Coordinator")
+
+
+def following(db: Session, study_id: int, reader: str = "Ana") -> records.AssignmentRecord:
+    task = records.next_assignment(db, study_id=study_id, reader=reader)
+    assert isinstance(task, records.AssignmentRecord)
+    return task
 
 
 def commit(

@@ -80,8 +80,11 @@ def test_readings_of_the_first_revision_live_on_and_are_covered(engine: Engine) 
     session.upgrade(engine)
     with session.snapshot(engine) as db:
         found = records.readings(db, sha256s=[sha(1), sha(2)])
-        assert records.verify(db) == records.Verdict(True, None, None, 14)
-        assert {event.actor for event in records.events(db, limit=99)} == {"migration 0002"}
+        assert records.verify(db) == records.Verdict(True, None, None, 17)
+        assert {event.actor for event in records.events(db, limit=99)} == {
+            "migration 0002",
+            "migration 0003",
+        }
         readers = records.all_readers(db)
         assert records.free_readings(db)
     assert [

@@ -233,6 +233,7 @@ def test_only_blinded_first_reads_and_their_repeats_count() -> None:
         records.keep_model_scores(
             db,
             sha256=sha(0),
+            mpp=0.5,
             scores={"gbt": (0.4, 0.3, 0.5), "cascade": (None, None, None)},
             model_set="starter",
             model_sha256="f" * 64,
@@ -448,7 +449,9 @@ def test_a_consensus_is_kept_with_its_reason_once_the_study_is_closed() -> None:
     assert frames(at)[-1].iloc[0]["Reason"] == "Looked at it together"
 
 
-def reading(reader: str, patch: int, score: float, *, seen: bool = False) -> records.ReadingRecord:
+def reading(
+    reader: str, patch: int, score: float, *, seen: bool = False, mpp: float = 0.5
+) -> records.ReadingRecord:
     return records.ReadingRecord(
         sha256=sha(patch),
         patch=f"{patch % 10}.png",
@@ -463,6 +466,7 @@ def reading(reader: str, patch: int, score: float, *, seen: bool = False) -> rec
         cannot_score_reason=None,
         confidence=None,
         seconds=None,
+        mpp=mpp,
     )
 
 
@@ -474,9 +478,10 @@ def test_everyday_scores_count_while_the_models_were_out_of_sight() -> None:
         reading("Ben", 1, 0.6),  # had seen them before
         reading("Ben", 11, 0.7),  # another patch of the same name
     ]
+    starter = ("starter", "f" * 64)
     scores = {
-        sha(1): {"gbt": records.ModelScoreRecord("gbt", 0.3, 0.2, 0.4, "starter", "f" * 64)},
-        sha(11): {"gbt": records.ModelScoreRecord("gbt", None, None, None, "starter", "f" * 64)},
+        (sha(1), 0.5): {"gbt": records.ModelScoreRecord("gbt", 0.3, 0.2, 0.4, *starter)},
+        (sha(11), 0.5): {"gbt": records.ModelScoreRecord("gbt", None, None, None, *starter)},
     }
     found = of_everyday(given, scores, with_seen=False)
     readers = [(r.reader, r.score, r.repeat) for r in found.ratings if r.kind == "reader"]
@@ -491,6 +496,34 @@ def test_everyday_scores_count_while_the_models_were_out_of_sight() -> None:
         (0.6, 1),
         (0.7, 0),
     ]
+
+
+def test_a_patch_at_another_pixel_size_is_another_case() -> None:
+    """A model's score at one size says nothing of a reader's at another."""
+    given = [
+        reading("Ana", 1, 0.1),
+        reading("Ana", 1, 0.3, mpp=0.25),
+        reading("Ben", 1, 0.4, mpp=0.25),
+        reading("Ben", 2, 0.9),
+    ]
+    scores = {
+        (sha(1), mpp): {
+            "gbt": records.ModelScoreRecord("gbt", value, None, None, "starter", "f" * 64)
+        }
+        for mpp, value in ((0.5, 0.55), (0.25, 0.22), (1.0, 0.11))
+    }
+    found = of_everyday(given, scores, with_seen=False)
+    told = {(r.case_id, r.kind, r.reader): (r.score, r.repeat) for r in found.ratings}
+    [gbt] = {reader for _, kind, reader in told if kind == "model"}
+    assert told == {
+        ("1.png at 0.5 µm/px", "reader", "Ana"): (0.1, 0),
+        ("1.png at 0.5 µm/px", "model", gbt): (0.55, 0),
+        ("1.png at 0.25 µm/px", "reader", "Ana"): (0.3, 0),
+        ("1.png at 0.25 µm/px", "reader", "Ben"): (0.4, 0),
+        ("1.png at 0.25 µm/px", "model", gbt): (0.22, 0),
+        ("2.png", "reader", "Ben"): (0.9, 0),
+    }
+    assert found.images["1.png at 0.25 µm/px"] == sha(1)
 
 
 def test_everyday_scores_are_shown_of_patches_that_one_scored_oneself() -> None:
@@ -512,6 +545,7 @@ def test_everyday_scores_are_shown_of_patches_that_one_scored_oneself() -> None:
         records.keep_model_scores(
             db,
             sha256=sha(0),
+            mpp=0.5,
             scores={"gbt": (0.4, 0.3, 0.5)},
             model_set="starter",
             model_sha256="f" * 64,
@@ -552,8 +586,9 @@ def test_the_models_scores_are_kept_beside_a_readers(score_first: bool) -> None:
             found = records.model_scores_of(
                 db, sha256s=list(case.patches), model_sha256=one.model_sha256
             )
-        assert list(found) == [patch]
-        return found[patch]
+        [key] = found
+        assert key == (patch, case.patches[patch].mpp)
+        return found[key]
 
     assert kept() == {}
     at.number_input(key=state.own_key(patch, "number")).set_value(35).run()

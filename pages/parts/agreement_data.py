@@ -30,6 +30,9 @@ from pages.parts.words import METHOD_NAMES
 
 Floats = npt.NDArray[np.float64]
 
+Shown = tuple[str, float]
+"""A patch as it was shown: checksum of its pixels, and um/px."""
+
 MEAN_OF_MODELS: Final = "Mean of the models"
 
 
@@ -161,56 +164,58 @@ def of_study(
 
 def of_everyday(
     readings: Sequence[ReadingRecord],
-    scores: Mapping[str, Mapping[str, ModelScoreRecord]],
+    scores: Mapping[Shown, Mapping[str, ModelScoreRecord]],
     *,
     with_seen: bool,
 ) -> Material:
     """Ratings of the scores given outside studies.
+
+    A case is a patch at one pixel size, so that like is compared with like.
 
     Parameters
     ----------
     readings : sequence of ReadingRecord
         Oldest first.
     scores : mapping
-        Of one model set, by checksum of the patch and method.
+        Of one model set, by patch and pixel size, then by method.
     with_seen : bool
         Whether a score counts that was given when the reader had seen the models'
         output for the patch, in this or an earlier reading.
     """
     names = case_names(readings)
     seen: set[tuple[str, str]] = set()
-    times: Counter[tuple[str, str]] = Counter()
+    times: Counter[tuple[Shown, str]] = Counter()
     ratings, left_out = [], 0
     for reading in readings:
-        key = (reading.sha256, reading.reader)
+        shown = (reading.sha256, reading.mpp)
         if reading.seen_models:
-            seen.add(key)
-        if key in seen and not with_seen:
+            seen.add((reading.sha256, reading.reader))
+        if (reading.sha256, reading.reader) in seen and not with_seen:
             left_out += 1
             continue
         ratings.append(
             Rating(
-                case_id=names[reading.sha256],
+                case_id=names[shown],
                 reader=reading.reader,
                 score=reading.cellularity,
-                repeat=times[key],
+                repeat=times[shown, reading.reader],
                 cannot_score=reading.cellularity is None,
                 read_at=reading.created_at,
             )
         )
-        times[key] += 1
+        times[shown, reading.reader] += 1
     counted = {rating.case_id for rating in ratings}
     raters = model_names({rating.reader for rating in ratings})
     ratings += [
         Rating(
-            case_id=names[patch],
+            case_id=names[shown],
             reader=raters[method],
             score=score.value,
             kind="model",
             cannot_score=score.value is None,
         )
-        for patch, of_patch in scores.items()
-        if names.get(patch) in counted
+        for shown, of_patch in scores.items()
+        if names.get(shown) in counted
         for method, score in of_patch.items()
     ]
     some = next((score for of_patch in scores.values() for score in of_patch.values()), None)
@@ -220,21 +225,24 @@ def of_everyday(
         free=tuple(readings),
         model_set=some.model_set if some else None,
         model_sha256=some.model_sha256 if some else None,
-        images={name: patch for patch, name in names.items()},
+        images={name: sha256 for (sha256, _), name in names.items()},
         n_seen=left_out,
     )
 
 
-def case_names(readings: Iterable[ReadingRecord]) -> dict[str, str]:
-    """A name for each patch by its checksum; a part of it behind names that are not unique."""
+def case_names(readings: Sequence[ReadingRecord]) -> dict[Shown, str]:
+    """A name for each patch and pixel size; what tells it apart behind one that is not unique."""
     patches = {reading.sha256: reading.patch for reading in readings}
-    often = Counter(patches.values())
+    shown = list(dict.fromkeys((reading.sha256, reading.mpp) for reading in readings))
+    often, sizes = Counter(patches.values()), Counter(patch for patch, _ in shown)
     digits = next(
         n for n in (8, 16, 32, 64) if len({patch[:n] for patch in patches}) == len(patches)
     )
     return {
-        patch: name if often[name] == 1 else f"{name} ({patch[:digits]})"
-        for patch, name in patches.items()
+        (patch, mpp): patches[patch]
+        + (f" ({patch[:digits]})" if often[patches[patch]] > 1 else "")
+        + (f" at {mpp:g} µm/px" if sizes[patch] > 1 else "")
+        for patch, mpp in shown
     }
 
 

@@ -144,14 +144,15 @@ def _keep_models(case: Case, patch: Patch, reader: Reader) -> None:
     result = case.results.get(patch.sha256)
     if result is None or not reader.name:
         return
-    kept: set[tuple[str, str]] = st.session_state.setdefault(_KEPT, set())
-    which = (patch.sha256, result.model_sha256)
+    kept: set[tuple[str, float, str]] = st.session_state.setdefault(_KEPT, set())
+    which = (patch.sha256, result.mpp, result.model_sha256)
     if which in kept or not own_readings(reader, [patch.sha256]):
         return
     with transaction(store()) as db:
         records.keep_model_scores(
             db,
             sha256=patch.sha256,
+            mpp=result.mpp,
             scores={name: (s.value, s.low, s.high) for name, s in result.scores.items()},
             model_set=result.model_set,
             model_sha256=result.model_sha256,

@@ -185,6 +185,7 @@ def new_cases(made: Draft, table: pd.DataFrame) -> list[NewCase]:
             height=patch.height,
             mpp=patch.mpp,
             phash=made.marks[patch.sha256][0],
+            turned=made.marks[patch.sha256],
             png=encoded(patch.pixels),
             patient=_text(row[PATIENT]),
             is_training=bool(row[TRAINING]),

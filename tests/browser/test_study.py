@@ -96,6 +96,7 @@ def make_study(
             records.keep_model_scores(
                 session,
                 sha256=case.sha256,
+                mpp=case.mpp,
                 scores={"gbt": (SECRET, 0.2, 0.4)},
                 model_set="starter",
                 model_sha256="0" * 64,
