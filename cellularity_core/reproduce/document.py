@@ -93,8 +93,8 @@ def with_limits(found: Statistic | None, digits: int = 3) -> str:
 
 
 def published(figure: Sequence[float | None] | None) -> str:
-    """A published value and its limits, with as many digits as were printed."""
+    """A published value and its limits; three digits with limits, two without, as printed."""
     if not figure or figure[0] is None:
         return "–"
-    value, low, high = (None if v is None else f"{v:g}" for v in figure)
-    return f"{value}" if low is None else f"{value} [{low}, {high}]"
+    value, low, high = figure
+    return f"{value:.2f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -11,7 +11,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; marg
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-size: .85rem; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .5rem; border-bottom: 1px solid #ccc;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 .wide { overflow-x: auto; }
 .warning { background: #fff3c4; padding: .6rem .9rem; }
 .note, figcaption, footer { color: #555; font-size: .85rem; }

@@ -259,7 +259,7 @@ def _value(one: Outcome, found: Statistic | None, digits: int = 3) -> str:
     """A figure, or in its place what became of the row."""
     if one.status == "done":
         return with_limits(found, digits)
-    return one.reason if one.status == "not run" else "failed; see below"
+    return one.reason.partition(" (")[0] if one.status == "not run" else "failed; see below"
 
 
 def _over(outcomes: Sequence[Outcome]) -> str:
