@@ -10,7 +10,8 @@ import skimage.data
 
 from cellularity_core.masks import tissue_mask
 from cellularity_core.patch import Patch, collect
-from cellularity_core.quality import FLAGS, Flag, assess, focus
+from cellularity_core.quality import FLAGS, Flag, assess, sharpness
+from cellularity_core.quality.views import views
 from cellularity_core.synthetic import STAINS, demo_patches, synthesise
 
 Pixels = np.ndarray
@@ -28,6 +29,11 @@ def real(data_root: Path) -> list[Patch]:
     patches = [item for item in collect(folders) if isinstance(item, Patch)]
     assert len(patches) == 124
     return patches
+
+
+def focus(pixels: Pixels, tissue: np.ndarray, mpp: float) -> float:
+    """Of a whole patch."""
+    return sharpness.focus(views(pixels, tissue, mpp))
 
 
 def blur(pixels: Pixels, sigma: float) -> Pixels:
