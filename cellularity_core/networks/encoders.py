@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import timm
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from cellularity_core.errors import ModelError
@@ -117,7 +118,7 @@ def check_init(
     init : {"random", "imagenet"} or str
         Otherwise a file of weights.
     arguments : mapping, optional
-        As in `create_classifier`.
+        As in `create_classifier`; None for an encoder without pooling and head.
     wait : float
         Seconds within which the server of the weights has to answer.
 
@@ -127,10 +128,11 @@ def check_init(
         If it cannot: what is missing, and which encoders need no network.
     """
     _check_start(encoder, init)
+    full = {} if arguments is None else _any_size(encoder, arguments)
     if init == "random":
         return
     if init != "imagenet":
-        check_file(encoder, Path(init), _any_size(encoder, arguments or {}))
+        check_file(encoder, Path(init), full)
     elif encoder in PACKAGED:
         packaged_file(encoder)
     else:
@@ -172,6 +174,25 @@ def _check_start(name: str, init: str) -> None:
         )
 
 
+def score_places(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A classifier's head on the features of every place, not on their mean.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Of `create_classifier`; ends in a convolution and a linear head.
+    x : tensor, shape (B, C, H, W)
+
+    Returns
+    -------
+    tensor, shape (B, outputs, h, w)
+    """
+    timm_network: Any = network
+    head = timm_network.get_classifier()
+    places = timm_network.forward_features(x)
+    return F.conv2d(places, head.weight[:, :, None, None], head.bias)
+
+
 def _create(name: str, init: str, in_channels: int, **arguments: Any) -> nn.Module:
     _check_start(name, init)
     base = name.removesuffix(ELU_SUFFIX)
@@ -197,18 +218,22 @@ def _any_size(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     whole tokens; some networks take one size only.
     """
     check_encoder(name)
-    published = timm.get_pretrained_cfg(name.removesuffix(ELU_SUFFIX))
-    if published is None or not published.fixed_input_size:
-        return dict(arguments)
-    dynamic: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True}
+    base = name.removesuffix(ELU_SUFFIX)
+    published = timm.get_pretrained_cfg(base)
+    fixed = published is not None and published.fixed_input_size
+    dynamic: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True} if fixed else {}
+    if not fixed and not arguments:
+        return {}
     try:
         with torch.device("meta"), torch.inference_mode():
-            network = timm.create_model(name, **dynamic, **arguments).eval()
+            network = timm.create_model(base, **dynamic, **arguments).eval()
             network(torch.zeros(1, 3, *ODD_SIZE))
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+        given = f" with {dict(arguments)}" if arguments else ""
         raise ModelError(
-            f"'{name}' does not take patches of any size ({error}); choose a convolutional "
-            "network, or a transformer with timm's dynamic_img_size (vit_*, eva*, deit*)."
+            f"'{name}'{given} does not take patches of any size ({error}); choose a "
+            "convolutional network, or a transformer with timm's dynamic_img_size (vit_*, eva*, "
+            "deit*), and arguments that it knows."
         ) from error
     return {**dynamic, **arguments}
 

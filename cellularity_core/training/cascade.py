@@ -21,6 +21,7 @@ from cellularity_core.training.augmentation import jitter_stain, random_view
 from cellularity_core.training.images import Loaded, batch_count, view_batches
 from cellularity_core.training.loop import (
     BEST,
+    CHOOSING,
     Compute,
     Schedule,
     fit,
@@ -45,6 +46,7 @@ def train_cascade(
     seed: int = 0,
     resume: bool = False,
     epochs_scale: float = 1.0,
+    choosing: Sequence[Loaded] | None = None,
 ) -> nn.Module:
     """Train the phases in ``out/frozen`` and ``out/joint``; leave the whole in ``best.pt``.
 
@@ -61,7 +63,7 @@ def train_cascade(
     settings : Cascade
     seen : Segmentation
         Settings of that segmentation.
-    out, compute, seed, resume, epochs_scale
+    out, compute, seed, resume, epochs_scale, choosing
         As in `segmentation.train_segmentation`.
 
     Returns
@@ -76,6 +78,7 @@ def train_cascade(
     model.segmentation.load_state_dict(weights["model"])
     model.regressor = MaskRegressor(settings.regressor, settings.channels, init=settings.init)
     truth = np.array([patch_target(item) for item in validation])
+    inner_truth = np.array([patch_target(item) for item in choosing or ()])
 
     def map_view(index: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], ...]:
         item, chosen = training[index], maps[index]
@@ -144,16 +147,20 @@ def train_cascade(
         def validate(_: nn.Module, epoch: int) -> dict[str, float]:
             last = epoch + 1 == epochs
             skip = name == "frozen" and not last and not schedule.keep_best
-            if not validation or skip:
+            if skip or not (validation or choosing):
                 return {}
             model.to(compute.device)
-            found = predict_cascade(model, validation, seen, compute)
-            overlap = segmenting.jaccard(model.segmentation, validation, seen, compute)
-            return {
-                "mse": mse(truth, found),
-                "icc": icc_a1(np.stack([truth, found], axis=1)),
-                "jaccard": overlap["jaccard"],
-            }
+            measured = {}
+            if validation:
+                found = predict_cascade(model, validation, seen, compute)
+                overlap = segmenting.jaccard(model.segmentation, validation, seen, compute)
+                measured["mse"] = mse(truth, found)
+                measured["icc"] = icc_a1(np.stack([truth, found], axis=1))
+                measured["jaccard"] = overlap["jaccard"]
+            if choosing:
+                inner = predict_cascade(model, choosing, seen, compute)
+                measured[f"{CHOOSING}mse"] = mse(inner_truth, inner)
+            return measured
 
         def batches(epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
             return view_batches(
@@ -174,7 +181,7 @@ def train_cascade(
             steps=batch_count(len(training), settings.batch, repeats),
             loss=frozen_loss if name == "frozen" else joint_loss,
             validate=validate,
-            monitor=("mse", "min"),
+            monitor=("mse" if choosing is None else f"{CHOOSING}mse", "min"),
             description=description,
             resume=resume,
         )

@@ -1,5 +1,6 @@
 """``cellularity train ...``: every training as a command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,12 @@ Data = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the whole plan; stages share it.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a recipe.")]
+RecipeName = Annotated[
+    str,
+    typer.Option(
+        "--recipe", help="Name of a recipe (a wrong one lists them), or path of a TOML file."
+    ),
+]
 Fold = Annotated[
     int | None,
     typer.Option("--fold", help="Hold this fold's patients out; all patients without it."),
@@ -59,14 +65,25 @@ def _plan(
     device: str,
     bf16: bool,
     threads: int,
+    *,
+    needs: Sequence[str],
+    starts: Sequence[str] = (),
 ) -> "Plan":
+    """The plan; `needs` are parts of the recipe, `starts` those whose networks are begun."""
     import cv2
     import torch
 
     from cellularity_core.threads import usable_cores
     from cellularity_core.training.loop import Compute
     from cellularity_core.training.plan import Plan
+    from cellularity_core.training.recipes import recipe as named
 
+    # Before data are read, which can take minutes.
+    chosen = named(recipe)
+    for part in needs:
+        chosen.needed(getattr(chosen, part), part)
+    if starts:
+        chosen.check_starts(*starts)
     torch.set_num_threads(threads or usable_cores())
     cv2.setNumThreads(1)
     return Plan(
@@ -97,7 +114,20 @@ def train_segmentation(
     """Train the nuclei segmentation of one fold, or of all patients."""
     from cellularity_core.training import plan as stages
 
-    plan = _plan(data, out, recipe, folds, seed, resume, epochs_scale, device, bf16, threads)
+    plan = _plan(
+        data,
+        out,
+        recipe,
+        folds,
+        seed,
+        resume,
+        epochs_scale,
+        device,
+        bf16,
+        threads,
+        needs=["segmentation"],
+        starts=["segmentation"],
+    )
     stages.segmentation_stage(plan, fold)
 
 
@@ -114,7 +144,19 @@ def train_gbt(
     """Train the boosted trees on maps of the fold segmentations; choose nuclei thresholds."""
     from cellularity_core.training import plan as stages
 
-    plan = _plan(data, out, recipe, folds, seed, True, 1.0, device, bf16, threads)
+    plan = _plan(
+        data,
+        out,
+        recipe,
+        folds,
+        seed,
+        True,
+        1.0,
+        device,
+        bf16,
+        threads,
+        needs=["segmentation", "boosting"],
+    )
     stages.maps_stage(plan)
     stages.boosting_stage(plan)
     stages.nuclei_stage(plan)
@@ -136,7 +178,20 @@ def train_cascade(
     """Train the cascade on the segmentation and maps in the same folder, both phases."""
     from cellularity_core.training import plan as stages
 
-    plan = _plan(data, out, recipe, folds, seed, resume, epochs_scale, device, bf16, threads)
+    plan = _plan(
+        data,
+        out,
+        recipe,
+        folds,
+        seed,
+        resume,
+        epochs_scale,
+        device,
+        bf16,
+        threads,
+        needs=["segmentation", "cascade"],
+        starts=["cascade"],
+    )
     stages.maps_stage(plan)
     stages.cascade_stage(plan, fold)
 
@@ -145,8 +200,12 @@ def train_direct(
     data: Data,
     out: Out,
     head: Annotated[
-        str, typer.Option("--head", help="regression (R) or classification (C).")
-    ] = "regression",
+        str | None,
+        typer.Option(
+            "--head",
+            help="regression (R) or classification (C); by default the recipe's, R of both.",
+        ),
+    ] = None,
     recipe: RecipeName = "starter",
     fold: Fold = None,
     folds: Folds = 3,
@@ -160,10 +219,26 @@ def train_direct(
     """Train a direct network; fields named by the segmentation of the folder help it."""
     from cellularity_core.errors import ModelError
     from cellularity_core.training import plan as stages
+    from cellularity_core.training import recipes
 
-    if head not in stages.HEADS:
+    if head is not None and head not in stages.HEADS:
         raise ModelError(f"There is no head '{head}'; choose {' or '.join(stages.HEADS)}.")
-    plan = _plan(data, out, recipe, folds, seed, resume, epochs_scale, device, bf16, threads)
+    head = stages.head_of(recipes.recipe(recipe), head)
+    part = "direct" if head == "regression" else "direct_classes"
+    plan = _plan(
+        data,
+        out,
+        recipe,
+        folds,
+        seed,
+        resume,
+        epochs_scale,
+        device,
+        bf16,
+        threads,
+        needs=[part],
+        starts=[part],
+    )
     stages.direct_stage(plan, head, fold)
 
 
@@ -185,11 +260,26 @@ def train_set(
     from cellularity_core.training import plan as stages
     from cellularity_core.training.assemble import assemble
 
-    plan = _plan(data, out, recipe, folds, seed, resume, epochs_scale, device, bf16, threads)
-    for fold in (*range(folds), None):
+    parts = ["segmentation", "boosting", "cascade", "direct", "direct_classes"]
+    plan = _plan(
+        data,
+        out,
+        recipe,
+        folds,
+        seed,
+        resume,
+        epochs_scale,
+        device,
+        bf16,
+        threads,
+        needs=parts,
+        starts=parts,
+    )
+    every = (*range(folds), None)
+    for fold in every:
         stages.segmentation_stage(plan, fold)
     stages.maps_stage(plan)
-    for fold in (0, None):
+    for fold in every:
         stages.cascade_stage(plan, fold)
         for head in stages.HEADS:
             stages.direct_stage(plan, head, fold)

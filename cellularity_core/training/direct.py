@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,19 @@ import torch
 from torch import nn
 
 from cellularity_core.agreement import icc_a1, mse
+from cellularity_core.errors import ModelError
 from cellularity_core.networks import create
 from cellularity_core.networks.direct import HALF, Direct
 from cellularity_core.resample import resample
 from cellularity_core.training.augmentation import jitter_stain, random_view
 from cellularity_core.training.images import Loaded, batch_count, view_batches
-from cellularity_core.training.loop import Compute, fit
+from cellularity_core.training.loop import CHOOSING, Compute, fit, load_weights
 from cellularity_core.training.losses import level_loss
 from cellularity_core.training.recipes import Direct as Settings
 from cellularity_core.training.targets import patch_target, trust, view_target
+
+ENCODER: Final = "encoder."
+"""Before the names of a segmentation's tensors that a direct network can take."""
 
 
 def train_direct(
@@ -32,6 +36,8 @@ def train_direct(
     seed: int = 0,
     resume: bool = False,
     epochs_scale: float = 1.0,
+    choosing: Sequence[Loaded] | None = None,
+    start: Path | None = None,
 ) -> nn.Module:
     """Train a direct network and leave ``best.pt`` and ``log.csv`` in `out`.
 
@@ -45,6 +51,8 @@ def train_direct(
     torch.manual_seed(seed)
     model = create({**description, "frozen": settings.frozen}, settings.init)
     assert isinstance(model, Direct)
+    if start is not None:
+        take_encoder(model, start)
 
     def make(index: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], ...]:
         item = training[index]
@@ -87,12 +95,18 @@ def train_direct(
         return (error * weight).sum() / weight.sum()
 
     truth = np.array([patch_target(item) for item in validation])
+    inner_truth = np.array([patch_target(item) for item in choosing or ()])
 
     def validate(model: nn.Module, epoch: int) -> dict[str, float]:
-        if not validation:
-            return {}
-        found = predict_direct(model, validation, settings, compute)
-        return {"mse": mse(truth, found), "icc": icc_a1(np.stack([truth, found], axis=1))}
+        measured = {}
+        if validation:
+            found = predict_direct(model, validation, settings, compute)
+            measured["mse"] = mse(truth, found)
+            measured["icc"] = icc_a1(np.stack([truth, found], axis=1))
+        if choosing:
+            inner = predict_direct(model, choosing, settings, compute)
+            measured[f"{CHOOSING}mse"] = mse(inner_truth, inner)
+        return measured
 
     fit(
         model,
@@ -103,7 +117,7 @@ def train_direct(
         steps=batch_count(len(training), settings.batch, settings.views),
         loss=loss,
         validate=validate,
-        monitor=("mse", "min"),
+        monitor=("mse" if choosing is None else f"{CHOOSING}mse", "min"),
         description={
             "network": description,
             "settings": dataclasses.asdict(settings),
@@ -114,10 +128,35 @@ def train_direct(
     return model.to(compute.device).eval()
 
 
+def take_encoder(model: Direct, start: Path) -> None:
+    """Give a direct network the encoder of a trained segmentation.
+
+    Raises
+    ------
+    ModelError
+        If the two are not of one kind.
+    """
+    own: Any = model.network
+    found = {
+        name.removeprefix(ENCODER): value
+        for name, value in load_weights(start)["model"].items()
+        if name.startswith(ENCODER)
+    }
+    shapes = {name: value.shape for name, value in own.state_dict().items()}
+    strange = [name for name, value in found.items() if shapes.get(name) != value.shape]
+    if strange or not found:
+        raise ModelError(
+            f"The segmentation in '{start.parent.name}' has another encoder than the direct "
+            f"network that starts from it ({len(strange)} of {len(found)} tensors differ); "
+            "name the same encoder in both tables of the recipe."
+        )
+    own.load_state_dict(found, strict=False)
+
+
 def network_description(settings: Settings) -> dict[str, Any]:
     """What `networks.create` needs to build this network."""
     described = {"kind": "direct", "encoder": settings.encoder, "head": settings.head}
-    usual = {"arguments": {}, "mean": HALF, "std": HALF}
+    usual = {"arguments": {}, "mean": HALF, "std": HALF, "average": "features"}
     special = {k: getattr(settings, k) for k in usual if getattr(settings, k) != usual[k]}
     return {**described, **special}
 

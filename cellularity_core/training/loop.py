@@ -23,6 +23,8 @@ CHECKPOINT: Final = "checkpoint.pt"
 BEST: Final = "best.pt"
 LOG: Final = "log.csv"
 DONE: Final = "done.json"
+CHOOSING: Final = "inner_"
+"""Begins a column of the log measured on the patients held back to choose the epoch."""
 
 Batch = Any
 
@@ -76,8 +78,8 @@ class Schedule:
     decay : float
         Weight decay.
     keep_best : bool
-        Keep the epoch that is best on the validation patients, where there are some;
-        else the last. Figures of a kept best are optimistic on those same patients.
+        Keep the epoch that is best on patients held back to choose it, where there are
+        some; else the last. Figures of a kept best are optimistic on those same patients.
     """
 
     epochs: int

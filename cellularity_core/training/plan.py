@@ -34,7 +34,7 @@ from cellularity_core.training.activations import (
 from cellularity_core.training.cascade import train_cascade
 from cellularity_core.training.direct import train_direct
 from cellularity_core.training.images import Loaded, load_images
-from cellularity_core.training.loop import BEST, Compute, load_weights
+from cellularity_core.training.loop import BEST, Compute, Schedule, load_weights
 from cellularity_core.training.recipes import Direct, Recipe, recipe
 from cellularity_core.training.segmentation import (
     SELF_LABELS,
@@ -46,6 +46,8 @@ from cellularity_core.training.segmentation import (
 from cellularity_core.training.targets import patch_target, trust
 
 HEADS: Final = {"regression": "direct-r", "classification": "direct-c"}
+INNER: Final = 6
+"""One in so many training patients chooses the epoch, where a schedule keeps the best."""
 F1_RADIUS_PX: Final = 6.0
 """At 20x: 3 um (METHODS 10)."""
 
@@ -94,6 +96,22 @@ class Plan:
         pairs = list(zip(self.items, self.fold_of, strict=True))
         return [i for i, k in pairs if k != fold], [i for i, k in pairs if k == fold]
 
+    def hold_back(
+        self, training: Sequence[Loaded], fold: int | None, *schedules: Schedule | None
+    ) -> tuple[list[Loaded], list[Loaded]]:
+        """Training items to learn from, and those of patients who choose the epoch.
+
+        One patient of `INNER` chooses, the same in every stage of a fold, where a schedule
+        keeps the best epoch; so the fold's own patients have no say. A network of all
+        patients keeps its last epoch.
+        """
+        keeps = any(schedule is not None and schedule.keep_best for schedule in schedules)
+        if fold is None or not keeps or len({i.sample.patient for i in training}) < 2:
+            return list(training), []
+        inner = patient_folds([i.sample for i in training], INNER, self.seed)
+        pairs = list(zip(training, inner, strict=True))
+        return [i for i, k in pairs if k != 0], [i for i, k in pairs if k == 0]
+
     def run(self, stage: str, fold: int | None) -> Path:
         """Folder of one training."""
         return self.out / (stage if fold is None else f"{stage}-fold{fold}")
@@ -110,11 +128,14 @@ class Plan:
 
 def segmentation_stage(plan: Plan, fold: int | None) -> None:
     """Train the segmentation of a fold, or of all patients."""
+    settings = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
     training, validation = plan.split(fold)
+    training, choosing = plan.hold_back(training, fold, settings.schedule)
     train_segmentation(
         training,
         validation,
-        plan.recipe.needed(plan.recipe.segmentation, "segmentation"),
+        settings,
+        choosing=choosing,
         **plan.options("segmentation", fold),
     )
 
@@ -170,21 +191,34 @@ def direct_settings(chosen: Recipe, head: str) -> Direct:
     return chosen.needed(chosen.direct_classes, "direct_classes")
 
 
+def head_of(chosen: Recipe, head: str | None) -> str:
+    """The head asked for, or the only one that a recipe speaks of; regression of both."""
+    if head is not None:
+        return head
+    only_classes = chosen.direct is None and chosen.direct_classes is not None
+    return "classification" if only_classes else "regression"
+
+
 def direct_stage(plan: Plan, head: str, fold: int | None) -> None:
     """Train a direct network of a fold, or of all patients."""
     settings = direct_settings(plan.recipe, head)
     training, validation = plan.split(fold)
+    training, choosing = plan.hold_back(training, fold, settings.schedule)
     train_direct(
         learnable(named(plan, training, fold)),
         learnable(validation),
         settings,
+        choosing=learnable(choosing),
+        start=plan.run("segmentation", fold) / BEST if settings.after_segmentation else None,
         **plan.options(HEADS[head], fold),
     )
 
 
 def cascade_stage(plan: Plan, fold: int | None) -> None:
     """Train the cascade of a fold, or of all patients."""
+    settings = plan.recipe.needed(plan.recipe.cascade, "cascade")
     training, validation = plan.split(fold)
+    training, choosing = plan.hold_back(training, fold, settings.frozen, settings.joint)
     usable = learnable(named(plan, training, fold))
     maps = [read_activations(plan.out / "maps", item.sample.name) for item in usable]
     train_cascade(
@@ -192,8 +226,9 @@ def cascade_stage(plan: Plan, fold: int | None) -> None:
         maps,
         learnable(validation),
         plan.run("segmentation", fold) / BEST,
-        plan.recipe.needed(plan.recipe.cascade, "cascade"),
+        settings,
         plan.recipe.needed(plan.recipe.segmentation, "segmentation"),
+        choosing=learnable(choosing),
         **plan.options("cascade", fold),
     )
 
@@ -293,8 +328,9 @@ def describe_networks(chosen: Recipe) -> dict[str, Mapping[str, Any]]:
 
     segmentation = chosen.needed(chosen.segmentation, "segmentation")
     heads = {name: direct_settings(chosen, head) for head, name in HEADS.items()}
+    own = {} if shared_networks(chosen) else {"segmentation": network_description(segmentation)}
     return {
-        "segmentation": network_description(segmentation),
+        **own,
         "cascade": cascade.network_description(
             chosen.needed(chosen.cascade, "cascade"), segmentation
         ),
@@ -306,3 +342,13 @@ def describe_networks(chosen: Recipe) -> dict[str, Mapping[str, Any]]:
             for name, settings in heads.items()
         },
     }
+
+
+def shared_networks(chosen: Recipe) -> dict[str, str]:
+    """Methods that look through another's network.
+
+    A cascade whose segmentation stays as it was trained holds the maps that the boosted
+    trees read, so one run of it serves both.
+    """
+    cascade = chosen.needed(chosen.cascade, "cascade")
+    return {"gbt": "cascade"} if cascade.joint is None else {}

@@ -26,7 +26,7 @@ from cellularity_core.points import NucleiPoints
 from cellularity_core.resample import resample
 from cellularity_core.training.augmentation import jitter_stain, random_view
 from cellularity_core.training.images import Loaded, batch_count, view_batches
-from cellularity_core.training.loop import Compute, fit
+from cellularity_core.training.loop import CHOOSING, Compute, fit
 from cellularity_core.training.losses import segmentation_loss
 from cellularity_core.training.recipes import Segmentation as Settings
 
@@ -47,6 +47,7 @@ def train_segmentation(
     seed: int = 0,
     resume: bool = False,
     epochs_scale: float = 1.0,
+    choosing: Sequence[Loaded] | None = None,
 ) -> nn.Module:
     """Train a segmentation and leave ``best.pt``, ``log.csv`` and ``fields.json`` in `out`.
 
@@ -62,6 +63,9 @@ def train_segmentation(
     resume : bool
     epochs_scale : float
         Multiplies the epochs of the recipe.
+    choosing : sequence of Loaded, optional
+        Training patients held back to choose the epoch, where the schedule keeps the
+        best; `validation` is then only logged. Without it `validation` chooses.
 
     Returns
     -------
@@ -76,6 +80,7 @@ def train_segmentation(
     model = create(description, settings.init)
     pointed = [item for item in training if item.sample.points is not None]
     fields = [item for item in training if item.sample.points is None and item.sample.field]
+    inner = [item for item in choosing or () if item.sample.points is not None]
     join = round(settings.fields_from * schedule.epochs)
     named: list[Loaded] = []
 
@@ -109,9 +114,13 @@ def train_segmentation(
     def validate(model: nn.Module, epoch: int) -> dict[str, float]:
         last = epoch + 1 == schedule.epochs
         every = 1 if schedule.epochs <= SHORT else 10
-        if not validation or (epoch % every != every - 1 and not last):
+        if epoch % every != every - 1 and not last:
             return {}
-        return jaccard(model, validation, settings, compute)
+        found = jaccard(model, validation, settings, compute) if validation else {}
+        if inner:
+            overlap = jaccard(model, inner, settings, compute)["jaccard"]
+            found[f"{CHOOSING}jaccard"] = overlap
+        return found
 
     fit(
         model,
@@ -122,7 +131,7 @@ def train_segmentation(
         steps=batch_count(len(pointed) + len(fields), settings.batch),
         loss=loss,
         validate=validate,
-        monitor=("jaccard", "max"),
+        monitor=("jaccard" if choosing is None else f"{CHOOSING}jaccard", "max"),
         description={
             "network": description,
             "settings": dataclasses.asdict(settings),

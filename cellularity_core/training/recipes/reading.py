@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
+from cellularity_core.conventions import NETWORK_OF
 from cellularity_core.errors import ModelError
 from cellularity_core.networks.encoders import INITS, check_encoder
 from cellularity_core.training.recipes.settings import Recipe
@@ -63,6 +64,11 @@ def read_recipe(path: Path, name: str, folder: Path) -> Recipe:
                 f"{path.name}: [{built_on}] learns from the maps of a segmentation; add a table "
                 "[segmentation], or start from a recipe that has one by base."
             )
+    if strange := [method for method in recipe.combined if method not in NETWORK_OF]:
+        raise ModelError(
+            f"{path.name}: combined has no method '{strange[0]}'{near(strange[0], NETWORK_OF)}; "
+            f"expected some of {', '.join(NETWORK_OF)}."
+        )
     for key, head in (("direct", "regression"), ("direct_classes", "classification")):
         part = getattr(recipe, key)
         if part is not None and part.head != head:
@@ -191,6 +197,8 @@ def _value(hint: Any, value: Any, key: str, where: str) -> Any:
         return build(typing.cast(type[Any], hint), value, _inside(where, key))
     if origin is tuple:
         inner = typing.get_args(hint)
+        if inner[-1] is Ellipsis and isinstance(value, list):
+            inner = inner[:1] * len(value)
         if not isinstance(value, list) or len(value) != len(inner):
             raise ModelError(
                 f"{where}: {key} must be a list of {len(inner)} values, not {value!r}."

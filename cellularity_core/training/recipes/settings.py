@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from cellularity_core.errors import ModelError
 from cellularity_core.networks.direct import HALF
+from cellularity_core.networks.encoders import check_init
 from cellularity_core.training.augmentation import StainJitter
 from cellularity_core.training.loop import Schedule
 
@@ -118,6 +119,11 @@ class Direct:
     jitter : StainJitter
     frozen : bool
         Train the head only.
+    average : {"features", "scores"}
+        What is averaged over the image; see `networks.direct.Direct`.
+    after_segmentation : bool
+        The encoder takes the weights of the segmentation's, trained on the same patients;
+        what that has not, `init` gives. Scoring needs no segmentation all the same.
     mean, std : tuple of 3 float
         Of the images that the encoder learnt from, R, G, B from 0 to 1. The default maps to
         [-1, 1] as the paper does; a frozen encoder needs its own.
@@ -137,6 +143,8 @@ class Direct:
     zoom: float = 0.15
     jitter: StainJitter = field(default_factory=StainJitter)
     frozen: bool = False
+    average: Literal["features", "scores"] = "features"
+    after_segmentation: bool = False
     mean: tuple[float, float, float] = HALF
     std: tuple[float, float, float] = HALF
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -171,6 +179,8 @@ class Recipe:
     name : str
         As it was asked for.
     segmentation, cascade, boosting, direct, direct_classes
+    combined : tuple of str
+        Methods whose mean is the set's headline score; none has no such score.
     chosen : str
         What of it was chosen on which patients: the cards say so, as it flatters figures.
     """
@@ -181,6 +191,7 @@ class Recipe:
     boosting: Boosting | None = None
     direct: Direct | None = None
     direct_classes: Direct | None = None
+    combined: tuple[str, ...] = ()
     chosen: str = ""
 
     def parts(self) -> tuple[str, ...]:
@@ -202,3 +213,28 @@ class Recipe:
                 f"{', '.join(self.parts())}; choose another recipe, or add a table [{name}] to it."
             )
         return part
+
+    def check_starts(self, *parts: str) -> None:
+        """Make sure that the networks of these parts can start as the recipe says.
+
+        Takes no data; fetches published weights into their cache. See
+        `networks.encoders.check_init`.
+
+        Parameters
+        ----------
+        parts : str
+            Names of parts; all that the recipe has by default.
+
+        Raises
+        ------
+        ModelError
+            If a part is not there, or its network cannot start so.
+        """
+        for name in parts or self.parts():
+            part = self.needed(getattr(self, name), name)
+            if isinstance(part, Direct):
+                check_init(part.encoder, part.init, arguments=part.arguments)
+            elif isinstance(part, Cascade):
+                check_init(part.regressor, part.init, arguments={})
+            elif isinstance(part, Segmentation):
+                check_init(part.encoder, part.init)
