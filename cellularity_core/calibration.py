@@ -121,7 +121,7 @@ def fit_calibration(
         ]
     )
     wanted = np.concatenate([weight * t, np.sqrt(TOWARDS_IDENTITY) * knots, np.zeros(n - 2)])
-    steps = lsq_linear(matrix, wanted, bounds=(0.0, np.inf)).x
+    steps = lsq_linear(matrix, wanted, bounds=(0.0, np.inf), method="bvls").x
     found = np.clip(values @ np.maximum(steps, 0.0), 0.0, 1.0)
     return Calibration(tuple(KNOTS), tuple(float(v) for v in found))
 
@@ -271,7 +271,8 @@ def _line(curve: Sequence[CurvePoint]) -> tuple[float, float]:
     x = np.array([1 / point.patients for point in curve])
     y = np.array([point.half_width for point in curve])
     (floor, slope), _ = nnls(np.stack([np.ones(len(x)), x], axis=1), y)
-    return float(floor), float(slope)
+    # Nothing had already is out of reach.
+    return min(float(floor), float(y.min())), float(slope)
 
 
 def fit_method(

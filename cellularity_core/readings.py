@@ -14,6 +14,8 @@ from cellularity_core.patch import check_mpp
 
 NEEDED: Final = ("image", "score")
 OPTIONAL: Final = ("patient", "mpp")
+ALIASES: Final = {"patient_id": "patient"}
+"""Columns as `cellularity agreement` calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _lines(text: str) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
         table = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except csv.Error as error:
         raise DataError(f"line {reader.line_num}: not CSV ({error}).") from None
-    names = [name.lower() for name in table[0][1]] if table else []
+    names = [ALIASES.get(name.lower(), name.lower()) for name in table[0][1]] if table else []
     lacking = [name for name in NEEDED if name not in names]
     if lacking:
         raise DataError(

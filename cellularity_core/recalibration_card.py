@@ -54,6 +54,11 @@ def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
                 "",
             ]
         ),
+        *(
+            [f"{made.readings.without_score} lines of the file have no score.", ""]
+            if made.readings.without_score
+            else []
+        ),
         *([f"Left out as not fit to score: {', '.join(left_out)}.", ""] if left_out else []),
         "## Against this reader",
         "",

@@ -1,0 +1,348 @@
+"""A reader's scale from a few scored patches: the map, its interval, the set it makes."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellularity_core import model_store
+from cellularity_core.calibration import (
+    KNOTS,
+    Calibration,
+    CurvePoint,
+    check_readings,
+    fit_calibration,
+    fit_method,
+    floor_of,
+    learning_curve,
+    left_out,
+    patients_needed,
+)
+from cellularity_core.cli import main
+from cellularity_core.conventions import METHODS, WEAK_SCALE
+from cellularity_core.errors import DataError, ModelError
+from cellularity_core.patch import load_patch
+from cellularity_core.readings import Readings
+from cellularity_core.recalibration import scale_of
+from cellularity_core.scorer import Scorer
+from cellularity_core.synthetic import synthesise
+from cellularity_core.uncertainty import SCALES
+
+SCALE = SCALES["score"]
+unit = st.floats(0, 1)
+
+
+def reader(truth: np.ndarray) -> np.ndarray:
+    """A reader who gives less than the model in the middle."""
+    return np.asarray(truth) ** 1.6
+
+
+@given(st.lists(st.tuples(unit, unit), min_size=1, max_size=40), st.lists(unit, min_size=2))
+def test_every_map_is_monotone_within_the_unit_interval(pairs, scores):
+    x, y = np.array(pairs).T
+    made = fit_calibration(x, y, [str(k % 7) for k in range(len(x))])
+    mapped = made(np.sort(scores))
+    assert (np.diff(mapped) >= -1e-12).all()
+    assert mapped.min() >= 0 and mapped.max() <= 1
+    assert Calibration.from_json(json.loads(json.dumps(made.to_json()))) == made
+
+
+def test_the_fit_is_the_minimum_of_what_it_says():
+    """Against a general-purpose optimiser on the stated sum, patients weighing one."""
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=24)
+    y = np.clip(0.2 + 0.7 * reader(x) + rng.normal(0, 0.1, 24), 0, 1)
+    who = np.array([0] * 10 + list(range(1, 15)))
+
+    def loss(v):
+        miss = (np.interp(x, KNOTS, v) - y) ** 2
+        fit = sum(miss[who == k].mean() for k in np.unique(who))
+        bends = v[:-2] - 2 * v[1:-1] + v[2:]
+        return fit + 0.3 * ((v - KNOTS) ** 2).sum() + 1.2 * (bends**2).sum()
+
+    found = np.array(fit_calibration(x, y, who).y)
+    best = minimize(
+        loss,
+        KNOTS,
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-14, "maxiter": 9000, "maxfev": 9000},
+    )
+    assert (np.diff(best.x) > 0).all() and best.x[0] > 0
+    np.testing.assert_allclose(found, best.x, atol=1e-4)
+
+
+def test_few_patches_change_little_and_many_say_it_all():
+    rng = np.random.default_rng(1)
+    grid = np.linspace(0, 1, 41)
+    off = {}
+    for n in (1, 30, 3000):
+        x = rng.uniform(size=n)
+        made = fit_calibration(x, reader(x), range(n))
+        off[n] = np.abs(made(grid) - reader(grid)).max()
+        if n == 1:
+            assert np.abs(made(grid) - grid).max() < 0.1
+    assert off[3000] < 0.02 and off[3000] < off[30] < off[1]
+
+
+def test_agreement_with_the_reader_leaves_scores_as_they_are():
+    x = np.linspace(0, 1, 20)
+    np.testing.assert_allclose(fit_calibration(x, x, range(20))(x), x, atol=1e-9)
+
+
+def test_no_patient_helps_to_map_itself():
+    rng = np.random.default_rng(2)
+    x, y = rng.uniform(size=(2, 20))
+    who = np.repeat(np.arange(10), 2)
+    mapped = left_out(x, y, who)
+    rest = who != 3
+    assert mapped[~rest] == pytest.approx(fit_calibration(x[rest], y[rest], who[rest])(x[~rest]))
+
+
+def test_the_interval_holds_a_new_patients_score():
+    rng = np.random.default_rng(3)
+    covered = []
+    for _ in range(150):
+        score = rng.uniform(size=30)
+        given_by_reader = np.clip(reader(score) + rng.normal(0, 0.08, 30), 0, 1)
+        made, interval, _ = fit_method(score[:18], given_by_reader[:18], range(18), SCALE)
+        low, high = interval.limits(made(score[18:]), None)
+        covered.append(np.mean((low <= given_by_reader[18:]) & (given_by_reader[18:] <= high)))
+    assert 0.88 < np.mean(covered) < 0.97
+
+
+def test_forecast_by_hand():
+    curve = [CurvePoint(10, 0.2), CurvePoint(20, 0.15), CurvePoint(40, 0.125)]
+    # 0.1 + 1 / patients
+    assert floor_of(curve) == pytest.approx(0.1)
+    assert patients_needed(curve, 0.12) in (50, 51)
+    assert patients_needed(curve, 0.099) is None
+    assert patients_needed(curve, 0.4) == 9
+    assert floor_of([CurvePoint(10, 0.2), CurvePoint(20, 0.25)]) == 0.2
+
+
+def test_the_learning_curve_falls_to_the_readers_own_noise():
+    rng = np.random.default_rng(4)
+    x = rng.uniform(size=120)
+    y = np.clip(reader(x) + rng.normal(0, 0.05, 120), 0, 1)
+    curve = learning_curve(x, y, range(120), SCALE, repeats=4)
+    assert [curve[0].patients, curve[-1].patients] == [9, 120]
+    assert curve[-1].half_width < curve[0].half_width
+    # 1.64 standard deviations of the noise, which the ends of the scale cut
+    assert 0.05 < curve[-1].half_width < 0.1
+
+
+@pytest.mark.parametrize(
+    ("score", "given_by_reader", "match"),
+    [
+        (np.linspace(0, 1, 8), np.linspace(0, 1, 8), "of 8 patients, and 9 are the fewest"),
+        (np.linspace(0, 1, 12), np.full(12, 0.4), r"run from 0\.40 to 0\.40 only"),
+        (np.linspace(0, 1, 12), np.linspace(1, 0, 12), "do not rise with the reader's"),
+        (np.full(12, 0.5), np.linspace(0, 1, 12), "do not rise with the reader's"),
+    ],
+)
+def test_readings_without_a_scale_are_refused(score, given_by_reader, match):
+    with pytest.raises(DataError, match=match):
+        check_readings(score, given_by_reader, range(len(score)))
+
+
+@pytest.mark.parametrize(
+    "given_map",
+    [
+        {},
+        {"x": [0, 1], "y": [0.5, 0.2]},
+        {"x": [0, 1], "y": [0, 1.5]},
+        {"x": [0, 0.5], "y": [0, 1]},
+        {"x": [0, 0.5, 0.5, 1], "y": [0, 0, 1, 1]},
+        {"x": [0, 1], "y": [0, 0.5, 1]},
+        {"x": [0, "a"], "y": [0, 1]},
+    ],
+)
+def test_a_map_that_is_none_is_refused(given_map):
+    with pytest.raises(ModelError, match="restore the set's folder"):
+        Calibration.from_json(given_map)
+
+
+@pytest.mark.parametrize(
+    ("text", "percent", "match"),
+    [
+        ("image,note\na.png,3\n", False, "no column score; expected image, score"),
+        ("image,score\n", False, "no score below the first line"),
+        ("image,score\na.png,47\n", False, "outside 0 to 1; for scores in per cent say so"),
+        ("image,score\na.png,147\n", True, "outside 0 to 100"),
+        ("image,score\na.png,high\n", False, 'line 2: score is "high", which is no number'),
+        ("image,score\na.png,nan\n", False, "line 2: the score is nan"),
+        ("image,score\n,0.2\n", False, "line 2: image is empty"),
+        ("image,score\na.png,0.2\na.png,0.3\n", False, "line 3: a.png is at line 2 already"),
+        ("image,score\na.png,0.2,9\n", False, "more cells than columns"),
+        ("image,score,mpp\na.png,0.2,40\n", False, "a patch has 0.1 to 2"),
+    ],
+)
+def test_unusable_files_of_scores(tmp_path, text, percent, match):
+    path = tmp_path / "f.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=match):
+        Readings.read(path, percent=percent)
+
+
+def test_scores_are_read_as_agreement_reads_them(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Image;score;patient_id;mpp;seen\na.png;40;p;0.25;x\nb.png;;p;;\nc.png;5;;;\n")
+    found = Readings.read(path, percent=True)
+    first, second = found.rows
+    assert (first.image, first.score, first.patient, first.mpp) == (
+        tmp_path / "a.png",
+        0.4,
+        "p",
+        0.25,
+    )
+    assert (second.score, second.patient, second.mpp) == (0.05, "c.png", None)
+    assert (found.without_score, found.names_patients, found.ignored) == (1, False, ("seen",))
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 61])
+def test_a_scale_needs_a_name(name):
+    with pytest.raises(DataError, match="1 to 60 printable characters"):
+        scale_of(name)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the shipped set."""
+    root = tmp_path_factory.mktemp("models")
+    shutil.copytree(model_store.open_set().folder, root / "starter")
+    return root
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    """A CSV of patches with the known reader's scores in per cent, and what is to come out."""
+    folder = tmp_path_factory.mktemp("scored")
+    patches = []
+    for k, share in enumerate(np.linspace(0.02, 0.95, 30)):
+        made = synthesise(k, side=256, cellularity=float(share))
+        data = cv2.imencode(".png", made.pixels[..., ::-1])[1].tobytes()
+        (folder / f"{k}.png").write_bytes(data)
+        patches.append(load_patch(data, f"{k}.png", 0.5))
+    results = list(Scorer.open().score(patches, maps=False))
+    wanted = {r.image: float(reader(r.scores["gbt"].value)) for r in results}
+    with (folder / "f.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "score", "patient", "mpp"])
+        writer.writerows([n, 100 * v, f"p{k}", 0.5] for k, (n, v) in enumerate(wanted.items()))
+    return folder / "f.csv", wanted
+
+
+def test_end_to_end_a_known_reader_is_found_again(models, scored, capsys):
+    table, wanted = scored
+    arguments = ["recalibrate", "starter", "--scores", str(table), "--percent", "--out", "reader-a"]
+    arguments += ["--scale-name", "A.B., north", "--models-root", str(models)]
+    assert main([*arguments, "--half-width", "0.3"]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "A half width of 30 is reached" in said and "reader: A.B., north" in said
+
+    made = model_store.open_set("reader-a", models)
+    source = model_store.open_set("starter", models)
+    assert made.scale == "reader: A.B., north"
+    assert made.manifest["recalibrated_from"] == {"name": "starter", "sha256": source.sha256}
+    assert made.sha256 != source.sha256
+    assert tuple(made.manifest["calibration"]) == METHODS
+    about = made.manifest["methods"]["gbt"]
+    assert about["figures"]["mse"][0] < about["before"]["mse"][0]
+
+    patches = [load_patch((table.parent / n).read_bytes(), n, 0.5) for n in wanted]
+    before = Scorer.open("starter", root=models).score(patches, maps=False)
+    after = Scorer.open("reader-a", root=models).score(patches, maps=False)
+    off = []
+    for old, new in zip(before, after, strict=True):
+        assert new.scale == "reader: A.B., north"
+        assert new.model_sha256 == made.sha256
+        off.append(abs(new.scores["gbt"].value - wanted[new.image]))
+        for method, score in new.scores.items():
+            mapped = float(made.calibration(method)(old.scores[method].value))
+            assert score.value == pytest.approx(mapped, abs=1e-6)
+            assert 0 <= score.low <= score.value <= score.high <= 1
+            assert (score.low, score.high) == pytest.approx(
+                made.interval(method).limits(score.value, None)
+            )
+    assert max(off) < 0.05
+
+    card = made.card()
+    assert "that of one reader or site (reader: A.B., north)" in card
+    assert WEAK_SCALE not in card
+    assert "Research use only" in card and "30 patients" in card
+
+    assert main(arguments) == 1
+    assert "There is a 'reader-a'" in capsys.readouterr().err
+    arguments[1], arguments[6] = "reader-a", "again"
+    assert main(arguments) == 1
+    assert "recalibrate 'starter', which it was made from" in capsys.readouterr().err
+    assert model_store.available(models) == ["reader-a", "starter"]
+    assert sorted(p.name for p in models.iterdir()) == ["reader-a", "starter"]
+
+
+def test_an_altered_map_is_another_set(models):
+    manifest = json.loads((models / "starter" / "manifest.json").read_text())
+    about = manifest["methods"]["gbt"]
+    one = model_store.set_sha256(manifest)
+    assert one == model_store.open_set("starter", models).sha256
+    assert one == model_store.set_sha256(manifest | {"name": "other"})
+    manifest["calibration"] = {"gbt": {"x": [0, 1], "y": [0, 1]}}
+    two = model_store.set_sha256(manifest)
+    about["interval"] = {"quantile": 0.2}
+    assert len({one, two, model_store.set_sha256(manifest)}) == 3
+
+
+def test_a_set_with_one_width_keeps_it(models):
+    old = model_store.open_set("starter", models)
+    half = old.manifest["methods"]["gbt"]["half_width"]
+    assert old.half_width("gbt") == half
+    low, high = old.interval("gbt").limits([0.05, 0.5], None)
+    assert (low[0], high[0]) == (0.0, pytest.approx(0.05 + half))
+    assert (low[1], high[1]) == pytest.approx((0.5 - half, 0.5 + half))
+    assert old.calibration("gbt") is None
+
+
+def test_a_damaged_interval_is_told_when_the_set_is_opened(models, tmp_path):
+    (tmp_path / "starter").mkdir()
+    manifest = json.loads((models / "starter" / "manifest.json").read_text())
+    manifest["methods"]["cascade"]["interval"] = {"scale": 3}
+    (tmp_path / "starter" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="interval"):
+        model_store.open_set("starter", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        (["0.png,0.1"] * 1, "of 1 patient, and 9 are the fewest"),
+        ([f"{k}.png,{k / 40}" for k in range(10)] + ["none.png,0.4"], "There is no image"),
+        ([f"{k}.png,{k / 40}" for k in range(10)] + ["copy.png,0.4"], "are the same image"),
+        ([f"{k}.png,{k / 40}" for k in range(10)] + ["f.csv,0.4"], "f.csv"),
+        ([f"{k}.png,{1 - k / 40}" for k in range(0, 30, 3)], "do not rise"),
+    ],
+)
+def test_the_command_refuses_in_a_sentence(models, scored, tmp_path, capsys, rows, match):
+    folder = scored[0].parent
+    shutil.copy(folder / "3.png", folder / "copy.png")
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["image,score", *rows]))
+    arguments = ["recalibrate", "starter", "--scores", str(table), "--images", str(folder)]
+    assert main([*arguments, "--out", "refused", "--models-root", str(models)]) == 1
+    said = capsys.readouterr().err
+    assert match in said and "Traceback" not in said
+    assert "refused" not in model_store.available(models)
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "", ".hidden", "x" * 65])
+def test_names_that_no_folder_should_have(models, scored, capsys, name):
+    arguments = ["recalibrate", "starter", "--scores", str(scored[0]), "--models-root", str(models)]
+    assert main([*arguments, "--percent", "--out", name]) == 1
+    assert "cannot name a model set" in capsys.readouterr().err
