@@ -62,6 +62,7 @@ log = logging.getLogger(__name__)
 RUNS: Final = "runs"
 RUN: Final = "run.json"
 SETTINGS: Final = "settings.json"
+ROW: Final = "row.json"
 SCORES: Final = "scores.csv"
 OVERLAPS: Final = "overlaps.csv"
 TREES: Final = "gbt.txt"
@@ -112,7 +113,7 @@ class Runner:
             If the row cannot be trained, or its folder holds a run of other settings.
         """
         folder = self.folder(row.name, split)
-        self._claim(folder, row, split)
+        self.claim(row, split, take=True)
         if self.is_done(row, split):
             return
         began = time.perf_counter()
@@ -326,12 +327,20 @@ class Runner:
                 model, missing, settings, self.compute, out=out, views=views, seed=self.seed
             )
 
-    def _claim(self, folder: Path, row: Row, split: Split) -> None:
-        """Take a row's folder, or refuse one of other settings."""
+    def claim(self, row: Row, split: Split, *, take: bool = False) -> None:
+        """Refuse a row's folder of other settings; with `take`, write these into a new one.
+
+        Raises
+        ------
+        ModelError
+            If the folder holds a run of other settings, data or patients.
+        """
         wanted: dict[str, Any] = {"training": _names(split.training)}
         if row.kind != "classical":
             wanted["recipe"] = self.recipes(row.name)
-        self._match(folder, wanted, "row.json")
+        folder = self.folder(row.name, split)
+        if take or (folder / ROW).exists():
+            self._match(folder, wanted, ROW)
 
     def _match(self, folder: Path, wanted: dict[str, Any], name: str = SETTINGS) -> None:
         plain = {"seed": self.seed, "epochs_scale": self.epochs_scale, **wanted}
@@ -415,7 +424,7 @@ def weight_files(folder: Path) -> list[Path]:
     kinds = (BEST, TREES, "*.npz", "*.json", "*.txt")
     found = {path for kind in kinds for path in folder.glob(kind)}
     found |= {path for phase in ("frozen", "joint") for path in (folder / phase).glob(BEST)}
-    own = {RUN, SETTINGS, DONE, "row.json", "fields.json"}
+    own = {RUN, SETTINGS, DONE, ROW, "fields.json"}
     return sorted(path for path in found if path.name not in own)
 
 

@@ -124,15 +124,18 @@ def _carry_out(request: Request, only_estimate: bool) -> int:
         request.epochs_scale,
         request.recipes,
     )
-    waiting = [row for row in request.rows if not _is_done(runner, row)]
-    outcomes = _without_weights(request, runner, waiting)
+    outcomes = _of_other_settings(request, runner)
+    waiting = [
+        row for row in request.rows if row.name not in outcomes and not _is_done(runner, row)
+    ]
+    outcomes |= _without_weights(request, runner, waiting)
     todo = [row for row in waiting if row.name not in outcomes]
     console = Console() if only_estimate else Console(stderr=True)
     planned = _estimate(runner, todo, Timings(request.compute), console)
     show_estimate(
         console,
         [work for found in planned.values() for work in found],
-        [row.name for row in request.rows if row not in waiting],
+        [row.name for row in request.rows if row not in waiting and row.name not in outcomes],
         {name: one.reason for name, one in outcomes.items()},
     )
     if only_estimate:
@@ -161,6 +164,18 @@ def _carry_out(request: Request, only_estimate: bool) -> int:
 
 def _is_done(runner: Runner, row: Row) -> bool:
     return all(runner.is_done(row, split) for split in runner.material.splits)
+
+
+def _of_other_settings(request: Request, runner: Runner) -> dict[str, Outcome]:
+    """Rows whose folder holds a run that this plan would not make."""
+    outcomes = {}
+    for row in request.rows:
+        try:
+            for split in runner.material.splits:
+                runner.claim(row, split)
+        except CellularityError as error:
+            outcomes[row.name] = _failed(request, row, error)
+    return outcomes
 
 
 def _keep_data_list(path: Path, material: Material) -> None:
