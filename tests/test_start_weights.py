@@ -106,6 +106,12 @@ def test_a_network_of_one_size_is_refused_by_name():
         create({"kind": "direct", "encoder": "beit_base_patch16_224"})
 
 
+@pytest.mark.parametrize("encoder", ["resnet18", "test_vit"])
+def test_arguments_that_the_network_does_not_know_are_refused(encoder):
+    with pytest.raises(ModelError, match=rf"'{encoder}' with {{'depht': 3}}.*'depht'"):
+        check_init(encoder, "random", arguments={"depht": 3})
+
+
 def test_a_frozen_encoder_sees_its_own_normalisation_and_never_changes(tmp_path):
     path = tmp_path / "w.safetensors"
     source = saved(path, "test_vit", num_classes=0)
