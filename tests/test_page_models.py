@@ -21,7 +21,6 @@ from streamlit import config
 from streamlit.runtime.secrets import Secrets
 from streamlit.testing.v1 import AppTest
 
-from cellularity_core.conventions import METHODS
 from cellularity_core.errors import ModelError
 from cellularity_core.model_store import default_root, open_set
 from cellularity_core.patch import load_patch
@@ -192,7 +191,7 @@ def scored_by(name: str) -> PatchResult:
 
 
 def shown_values(result: PatchResult) -> dict[str, str]:
-    return {method: percent(result.scores[method].value) for method in METHODS}
+    return {method: percent(score.value) for method, score in result.scores.items()}
 
 
 # What the page tells of a set
@@ -217,7 +216,7 @@ def test_every_figure_of_every_method_is_told_with_its_interval() -> None:
         "Image to number R",
         "Image to grade C",
     ]
-    for row, method in zip(rows, METHODS, strict=True):
+    for row, method in zip(rows, methods, strict=True):
         figures = methods[method]["figures"]
         icc, low, high = figures["icc_a1"]
         assert row[1] == f"{icc:.3f} {low:.3f} to {high:.3f}"
@@ -340,7 +339,7 @@ def test_two_sets_stand_side_by_side_with_what_must_be_known(tmp_path: Path, oth
         "Nuclei features GBT A: starter",
         "Nuclei features GBT B: other",
     ]
-    assert len(rows) == 2 * len(METHODS)
+    assert len(rows) == 2 * len(open_set("starter").methods)
     assert rows[0][1:] == rows[1][1:]
     assert not at.warning
     assert "Both: weak TC scale, not a pathologist's." in words(at)
@@ -361,7 +360,7 @@ def test_a_set_that_cannot_be_opened_is_named_and_the_others_are_shown(
     (tmp_path / "models" / "other" / "manifest.json").write_text("{}")
     at = app("models")
     assert "The manifest of the model set 'other' cannot be used" in at.warning[0].value
-    assert len(table_rows(at)) == 1 + len(METHODS)
+    assert len(table_rows(at)) == 1 + len(open_set("starter").methods)
 
 
 # Who puts a set in use, and what follows
