@@ -144,9 +144,14 @@ def score(
     overlay: Annotated[
         Path | None, typer.Option(help="Folder for class masks drawn over each patch.")
     ] = None,
-    models: Annotated[str, typer.Option(metavar="NAME,...", help="Methods to run.")] = ",".join(
-        METHODS
-    ),
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help=f"Methods to run, of {', '.join(METHODS)}; by default all of the model set.",
+            show_default=False,
+        ),
+    ] = None,
     model_set: Annotated[str, typer.Option(help="Trained models to use.")] = "starter",
     mpp: Annotated[
         float | None,
@@ -168,7 +173,7 @@ def score(
     ] = None,
 ) -> None:
     """Score patches; a file of `-` is standard output, none at all prints a table."""
-    methods = _methods(models)
+    asked = None if models is None else _methods(models)
     if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
         raise typer.BadParameter(
             f"{mpp} um/px is not a pixel size of a microscope; expected {MPP_RANGE[0]} to "
@@ -192,10 +197,10 @@ def score(
                 "choose a folder elsewhere.",
                 param_hint=f"--{name}",
             )
-    scorer = _open_scorer(model_set, device, methods, tta)
+    scorer = _open_scorer(model_set, device, asked, tta)
     from cellularity_core import batch
 
-    raise typer.Exit(batch.run(scorer, inputs, mpp, targets, methods))
+    raise typer.Exit(batch.run(scorer, inputs, mpp, targets, scorer.methods))
 
 
 def bench(
@@ -267,13 +272,13 @@ def _known_set(name: str) -> None:
 
 
 def _open_scorer(
-    model_set: str, device: Device, methods: tuple[str, ...], views: int | None
+    model_set: str, device: Device, methods: tuple[str, ...] | None, views: int | None
 ) -> "Scorer":
     from cellularity_core.model_store import open_set
 
     _known_set(model_set)
     held = open_set(model_set).methods
-    if not set(methods) <= set(held):
+    if not set(methods or ()) <= set(held):
         raise typer.BadParameter(
             f"the model set {model_set!r} has {', '.join(held)} only.", param_hint="--models"
         )

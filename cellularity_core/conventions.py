@@ -15,8 +15,19 @@ CHANNELS: Final = (*CLASSES, "background")
 
 NORMAL, LYMPHOCYTE, MALIGNANT, BACKGROUND = range(4)
 
-METHODS: Final = ("gbt", "cascade", "direct-r", "direct-c")
+COMBINED: Final = "combined"
+"""Mean of the scores of other methods; which ones, the model set says."""
+
+METHODS: Final = ("gbt", "cascade", "direct-r", "direct-c", COMBINED)
 """Scoring methods, in the order they are shown and written."""
+
+NETWORK_OF: Final = {
+    "gbt": "segmentation",
+    "cascade": "cascade",
+    "direct-r": "direct-r",
+    "direct-c": "direct-c",
+}
+"""Network that each method looks through where a model set does not say otherwise."""
 
 DEFAULT_MPP: Final = 0.5
 """um/px assumed where neither the file nor the user says: 20x."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cellularity_core.calibration import Calibration
-from cellularity_core.conventions import INTERVAL, METHODS
+from cellularity_core.conventions import INTERVAL, METHODS, NETWORK_OF
 from cellularity_core.errors import ModelError
 from cellularity_core.uncertainty import SCALES, Interval
 
@@ -67,6 +67,19 @@ class ModelSet:
     def methods(self) -> tuple[str, ...]:
         """Methods that the set holds, in the order of `METHODS`."""
         return tuple(m for m in METHODS if m in self.manifest["methods"])
+
+    def parts(self, method: str) -> tuple[str, ...]:
+        """Methods whose scores are averaged into that of a method: itself, but for "combined"."""
+        return tuple(self.manifest["methods"][method].get("of", (method,)))
+
+    def network_of(self, method: str) -> str:
+        """Network that a method looks through; two methods may share one."""
+        return str(self.manifest.get("looks_through", {}).get(method, NETWORK_OF[method]))
+
+    @property
+    def headline(self) -> str:
+        """The score that the card names first, chosen on validation patients."""
+        return str(self.manifest.get("headline", self.methods[0]))
 
     def figures(self, method: str) -> Mapping[str, Any]:
         """Measured on validation patients: what the card prints."""
@@ -183,6 +196,10 @@ def set_sha256(manifest: Mapping[str, Any]) -> str:
         name: method["interval"] if "interval" in method else method["half_width"]
         for name, method in manifest["methods"].items()
     }
+    if "looks_through" in manifest:
+        decisive["looks_through"] = manifest["looks_through"]
+    if means := {name: m["of"] for name, m in manifest["methods"].items() if "of" in m}:
+        decisive["of"] = means
     if "calibration" in manifest:
         decisive["calibration"] = manifest["calibration"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -15,12 +15,12 @@ import torch
 from skimage import feature
 
 from cellularity_core.blobs import BLOB_THRESHOLDS, SIGMAS
-from cellularity_core.conventions import CLASSES, FEATURE_MPP, FEATURE_PIXELS, METHODS
+from cellularity_core.conventions import CLASSES, COMBINED, FEATURE_MPP, FEATURE_PIXELS
 from cellularity_core.features import AREA_THRESHOLDS
 from cellularity_core.model_store import ModelSet
 from cellularity_core.patch import Patch
 from cellularity_core.resample import resize
-from cellularity_core.scorer import NETWORK_OF, VIEWS
+from cellularity_core.scorer import VIEWS
 from cellularity_core.training.packaging import load_network
 
 Maps = npt.NDArray[np.float32]
@@ -59,9 +59,14 @@ class NaivePipeline:
         self._mpp = model_set.mpp
         self._views = VIEWS[: views or model_set.views]
         self._networks = {
-            NETWORK_OF[method]: EagerNetwork(model_set, NETWORK_OF[method])
-            for method in model_set.methods
+            name: EagerNetwork(model_set, name)
+            for name in {
+                model_set.network_of(part)
+                for method in model_set.methods
+                for part in model_set.parts(method)
+            }
         }
+        self._model_set = model_set
         self._trees = lightgbm.Booster(model_file=str(model_set.file("gbt.txt")))
         self._explainer = shap.TreeExplainer(self._trees)
 
@@ -82,6 +87,7 @@ class NaivePipeline:
         """
         views: dict[str, list[float]] = {}
         shares = []
+        seen = self._model_set.network_of("gbt")
         for axes in self._views:
             tiles = np.flip(patch.pixels[None], axes)
             found = {name: network(tiles) for name, network in self._networks.items()}
@@ -89,14 +95,19 @@ class NaivePipeline:
                 if outputs[0].ndim == 1:
                     views.setdefault(name, []).append(float(outputs[0][0]))
             # rows and columns are axes 1 and 2 of tiles (B, H, W, 3) and of maps (4, H, W)
-            maps = np.flip(found["segmentation"][0][0], axes)
+            maps = np.flip(found[seen][-1][0], axes)
             row = blob_log_features(self._small(maps))[None]
-            views.setdefault("segmentation", []).append(float(self._trees.predict(row)[0]))
+            views.setdefault("gbt", []).append(float(self._trees.predict(row)[0]))
             shares.append(self._explainer.shap_values(row)[0])
+        alone = {
+            method: min(1.0, max(0.0, float(np.mean(views[looked]))))
+            for method in self._model_set.methods
+            for looked in ["gbt" if method == "gbt" else self._model_set.network_of(method)]
+            if method != COMBINED
+        }
         scores = {
-            method: min(1.0, max(0.0, float(np.mean(views[NETWORK_OF[method]]))))
-            for method in METHODS
-            if NETWORK_OF[method] in views
+            method: float(np.mean([alone[part] for part in self._model_set.parts(method)]))
+            for method in self._model_set.methods
         }
         return scores, np.mean(shares, axis=0)
 

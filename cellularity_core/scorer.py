@@ -31,14 +31,6 @@ from cellularity_core.threads import usable_cores
 
 Maps = npt.NDArray[np.float32]
 
-NETWORK_OF: Final = {
-    "gbt": "segmentation",
-    "cascade": "cascade",
-    "direct-r": "direct-r",
-    "direct-c": "direct-c",
-}
-"""Network that each method looks through."""
-
 VIEWS: Final = ((), (2,), (1,), (1, 2))
 """Test-time views: the axes of tiles (B, H, W, 3) that are flipped."""
 
@@ -71,10 +63,11 @@ class Scorer:
         model_set: ModelSet,
         *,
         device: str = "auto",
-        methods: Sequence[str] = METHODS,
+        methods: Sequence[str] | None = None,
         views: int | None = None,
         threads: int | None = None,
     ) -> None:
+        methods = model_set.methods if methods is None else methods
         unknown = [m for m in methods if m not in model_set.methods]
         if unknown or not methods:
             raise ModelError(
@@ -83,6 +76,9 @@ class Scorer:
             )
         self.model_set = model_set
         self.methods = tuple(m for m in METHODS if m in methods)
+        self._parts = {m: model_set.parts(m) for m in self.methods}
+        single = dict.fromkeys(("gbt", *(p for parts in self._parts.values() for p in parts)))
+        self._network_of = {m: model_set.network_of(m) for m in single}
         self.views = model_set.views if views is None else views
         if not 1 <= self.views <= len(VIEWS):
             raise ModelError(
@@ -92,12 +88,10 @@ class Scorer:
         self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="network")
         # LightGBM takes as long to import as the networks to compile.
-        with ThreadPoolExecutor(len(self.methods) + 1) as loading:
+        names = dict.fromkeys(self._network_of.values())
+        with ThreadPoolExecutor(len(names) + 1) as loading:
             trees = loading.submit(BoostedTrees.load, model_set.file("gbt.txt"))
-            networks = {
-                NETWORK_OF[m]: loading.submit(self._network, NETWORK_OF[m])
-                for m in dict.fromkeys(("gbt", *self.methods))
-            }
+            networks = {name: loading.submit(self._network, name) for name in names}
             self._networks: dict[str, Network] = {k: f.result() for k, f in networks.items()}
             self._trees = trees.result()
 
@@ -107,7 +101,7 @@ class Scorer:
         model_set: str = DEFAULT_SET,
         *,
         device: str = "auto",
-        methods: Sequence[str] = METHODS,
+        methods: Sequence[str] | None = None,
         views: int | None = None,
         threads: int | None = None,
         root: Path | None = None,
@@ -119,9 +113,9 @@ class Scorer:
         model_set : str
             Name of a folder under `root`.
         device : {"auto", "cpu", "cuda"}
-        methods : sequence of str
-            Which of `METHODS` to score with; "gbt" is always looked through, since
-            nuclei, features and reasons rest on it.
+        methods : sequence of str, optional
+            Which of `METHODS` to score with; all that the set has by default. The maps of
+            "gbt" are always made, since nuclei, features and reasons rest on them.
         views : int, optional
             Test-time views, 1 to 4; the set's own by default.
         threads : int, optional
@@ -190,12 +184,14 @@ class Scorer:
 
     def _finish(self, job: _Job, keep_maps: bool) -> PatchResult:
         patch = job.patch
-        views = {"segmentation": self._maps(job, "segmentation")}
-        if keep_maps and "cascade" in self.methods:
-            views["cascade"] = self._maps(job, "cascade")
+        seen = self._network_of["gbt"]
+        views = {seen: self._maps(job, seen)}
+        shown: list[str] = [m for m in ("gbt", "cascade") if keep_maps and m in self.methods]
+        for name in {self._network_of[m] for m in shown} - {seen}:
+            views[name] = self._maps(job, name)
         seconds = {"networks": time.perf_counter() - job.started}
         began = time.perf_counter()
-        at_feature_size = [self._feature_map(m) for m in views["segmentation"]]
+        at_feature_size = [self._feature_map(m) for m in views[seen]]
         table = np.stack([features(m) for m in at_feature_size])
         seconds["features"] = time.perf_counter() - began
 
@@ -206,26 +202,28 @@ class Scorer:
 
         began = time.perf_counter()
         shape = patch.pixels.shape[:2]
-        mean_map = np.mean(views["segmentation"], axis=0)
-        found = self._nuclei(mean_map, shape)
+        mean_map = {name: np.mean(maps, axis=0) for name, maps in views.items()}
+        found = self._nuclei(mean_map[seen], shape)
         seconds["nuclei"] = time.perf_counter() - began
 
         weights = _tissue_weights(job, self.model_set.mpp)
-        for method in self.methods:
+        for method, network in self._network_of.items():
             if method != "gbt":
-                raw[method] = self._tile_score(job, NETWORK_OF[method], weights)
+                raw[method] = self._tile_score(job, network, weights)
         blank = "no-tissue" in job.quality.flags
         scores = {
-            m: Score(None, None, None) if blank else self._score(m, raw[m]) for m in self.methods
+            m: Score(None, None, None)
+            if blank
+            else self._score(m, np.mean([raw[p].clip(0, 1) for p in parts], axis=0))
+            for m, parts in self._parts.items()
         }
-        activations: dict[str, npt.NDArray[np.float16]] = {}
-        feature_maps: dict[str, Maps] = {}
-        if keep_maps:
-            for method in ("gbt", "cascade"):
-                if method in self.methods:
-                    mean = np.mean(views[NETWORK_OF[method]], axis=0)
-                    activations[method] = _resized(mean, shape).astype(np.float16)
-                    feature_maps[method] = self._feature_map(mean)
+        drawn = {
+            name: (_resized(mean, shape).astype(np.float16), self._feature_map(mean))
+            for name, mean in mean_map.items()
+            if name in {self._network_of[m] for m in shown}
+        }
+        activations = {m: drawn[self._network_of[m]][0] for m in shown}
+        feature_maps = {m: drawn[self._network_of[m]][1] for m in shown}
         seconds["total"] = time.perf_counter() - job.started
         return PatchResult(
             image=patch.name,
@@ -286,7 +284,7 @@ class Scorer:
 
     def _score(self, method: str, views: npt.NDArray[np.float64]) -> Score:
         """Mean over views, on the set's scale, with its interval."""
-        value = min(1.0, max(0.0, float(views.mean())))
+        value = float(views.mean())
         spread = float(views.std()) if len(views) > 1 else None
         calibration = self.model_set.calibration(method)
         if calibration is not None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cellularity_core.networks.encoders import create_classifier
+from cellularity_core.networks.encoders import create_classifier, score_places
 from cellularity_core.networks.segmentation import Segmentation
 
 
@@ -20,16 +20,24 @@ class MaskRegressor(nn.Module):
         Any timm network.
     channels : {3, 4}
         4 with Background; 3 without, as an ImageNet start needs (section 4.3).
+    average : {"features", "scores"}
+        What is averaged over the maps; see `networks.direct.Direct`.
     """
 
-    def __init__(self, encoder: str, channels: int = 4, init: str = "random") -> None:
+    def __init__(
+        self, encoder: str, channels: int = 4, init: str = "random", average: str = "features"
+    ) -> None:
         super().__init__()
         self.channels = channels
+        self.average = average
         self.network = create_classifier(encoder, outputs=1, init=init, in_channels=channels)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Cellularity (B,) in [0, 1] for maps (B, 4, H, W) in [0, 1]."""
-        out: torch.Tensor = self.network(maps[:, : self.channels] * 2 - 1)
+        x = maps[:, : self.channels] * 2 - 1
+        if self.average == "scores":
+            return score_places(self.network, x).sigmoid().mean(dim=(1, 2, 3))
+        out: torch.Tensor = self.network(x)
         return out.squeeze(1).sigmoid()
 
 

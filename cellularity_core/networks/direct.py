@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cellularity_core.errors import ModelError
-from cellularity_core.networks.encoders import create_classifier
+from cellularity_core.networks.encoders import create_classifier, score_places
 
 LEVELS: Final = 101
 """Classes of the classification setting: 0.00, 0.01, ... 1.00 (section 3.4)."""
@@ -15,6 +15,8 @@ LEVELS: Final = 101
 HALF: Final = (0.5, 0.5, 0.5)
 
 HEADS: Final = {"regression": 1, "classification": LEVELS}
+
+AVERAGES: Final = ("features", "scores")
 
 
 class Direct(nn.Module):
@@ -31,6 +33,11 @@ class Direct(nn.Module):
         Further arguments of timm's network.
     mean, std : sequence of 3 float
         Of the encoder's training images, 0 to 1; the default keeps [-1, 1].
+    average : {"features", "scores"}
+        What is averaged over the image: the encoder's features, as timm does, or the
+        score of every place. Cellularity is a share of area, so scores of places add up
+        to that of the patch, whatever its size. "scores" takes encoders that end in a
+        convolution.
     """
 
     levels: torch.Tensor
@@ -46,21 +53,29 @@ class Direct(nn.Module):
         arguments: Mapping[str, Any] | None = None,
         mean: Sequence[float] = HALF,
         std: Sequence[float] = HALF,
+        average: str = "features",
     ) -> None:
         super().__init__()
         if head not in HEADS:
             raise ModelError(f"There is no head '{head}'; choose one of {', '.join(HEADS)}.")
+        if average not in AVERAGES:
+            raise ModelError(f"'{average}' cannot be averaged; choose {' or '.join(AVERAGES)}.")
         self.network = create_classifier(
             encoder, outputs=HEADS[head], init=init, arguments=arguments
         )
         self.frozen = frozen
+        self.average = average
+        head_of: Any = self.network.get_classifier
+        if average == "scores" and not isinstance(head_of(), nn.Linear):
+            raise ModelError(
+                f"'{encoder}' has no linear head to apply to every place; average features."
+            )
         self.rescaled = (*mean, *std) != (*HALF, *HALF)
         self.register_buffer("levels", torch.linspace(0, 1, LEVELS), persistent=False)
         for name, values in (("mean", mean), ("std", std)):
             tensor = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
         if frozen:
-            head_of: Any = self.network.get_classifier
             kept = {id(p) for p in head_of().parameters()}
             for parameter in self.network.parameters():
                 parameter.requires_grad = id(parameter) in kept
@@ -78,15 +93,21 @@ class Direct(nn.Module):
         return ((x + 1) / 2 - self.mean) / self.std if self.rescaled else x
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
-        """Raw outputs (B, 1) or (B, 101) for images (B, 3, H, W) in [-1, 1]."""
-        out: torch.Tensor = self.network(self.rescale(x))
+        """Raw outputs (B, 1) or (B, 101) for images (B, 3, H, W) in [-1, 1]; of every place,
+        (B, 1 or 101, h, w), where scores are averaged."""
+        x = self.rescale(x)
+        if self.average == "scores":
+            return score_places(self.network, x)
+        out: torch.Tensor = self.network(x)
         return out
 
     def score(self, logits: torch.Tensor) -> torch.Tensor:
-        """Cellularity (B,): sigmoid, or the expectation over the 101 classes."""
+        """Cellularity (B,): sigmoid or expectation over the 101 classes, its mean over places."""
         if logits.shape[1] == 1:
-            return logits.squeeze(1).sigmoid()
-        return (logits.softmax(dim=1) * self.levels).sum(dim=1)
+            value = logits.squeeze(1).sigmoid()
+        else:
+            value = torch.einsum("bk...,k->b...", logits.softmax(dim=1), self.levels)
+        return value.mean(dim=(1, 2)) if value.ndim == 3 else value
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Cellularity (B,) in [0, 1]."""

@@ -1,36 +1,24 @@
 """From finished trainings to a model set: figures, weights, manifest and cards."""
 
+import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Final
 
 from cellularity_core import __version__
-from cellularity_core.conventions import INTERVAL, WEAK_SCALE
-from cellularity_core.evaluation import auc, conformal_half_width, figures
+from cellularity_core.conventions import COMBINED, INTERVAL, WEAK_SCALE
 from cellularity_core.model_store import MANIFEST, file_sha256
 from cellularity_core.networks import create
 from cellularity_core.training import cards
-from cellularity_core.training.cascade import predict_cascade
-from cellularity_core.training.direct import predict_direct
+from cellularity_core.training.held_out import combine, held_out_scores, means, measured
 from cellularity_core.training.images import Loaded
-from cellularity_core.training.loop import BEST, load_weights
+from cellularity_core.training.loop import BEST, LOG, load_weights
 from cellularity_core.training.packaging import save_network
-from cellularity_core.training.plan import (
-    HEADS,
-    Plan,
-    boosting_stage,
-    describe_networks,
-    direct_settings,
-    nuclei_stage,
-)
-from cellularity_core.training.targets import patch_target
+from cellularity_core.training.plan import Plan, describe_networks, nuclei_stage, shared_networks
 
-Scores = npt.NDArray[np.float64]
+TRIALS: Final = "trials.json"
+"""Beside the runs of a plan: figures of trainings that left an ingredient out, for the card."""
 
 
 def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
@@ -58,8 +46,12 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     networks = describe_networks(plan.recipe)
     held_out = held_out_scores(plan, networks)
+    alone = tuple(held_out)
+    methods = {method: measured(one) for method, one in held_out.items()}
+    if plan.recipe.combined:
+        methods[COMBINED] = measured(combine(held_out, plan.recipe.combined))
+        methods[COMBINED]["of"] = list(plan.recipe.combined)
     nuclei = nuclei_stage(plan)
-    methods = {method: _method(items, scores) for method, (items, scores) in held_out.items()}
     for name, described in networks.items():
         arguments = {k: v for k, v in described.items() if k != "input_pool"}
         network = create(arguments)
@@ -79,8 +71,12 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
         "folds": plan.folds,
         "data": [spec.partition(":")[0] for spec in plan.data],
         "networks": networks,
+        "looks_through": shared_networks(plan.recipe),
+        "headline": COMBINED if plan.recipe.combined else "gbt",
         "nuclei": nuclei,
         "methods": methods,
+        "ablation": [*trials(plan), *means(held_out, alone)],
+        "curves": curves(plan),
         "files": {p.name: file_sha256(p, p.stat().st_size, p.stat().st_mtime_ns) for p in shipped},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n")
@@ -88,26 +84,25 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
     return manifest
 
 
-def held_out_scores(
-    plan: Plan, networks: Mapping[str, Any]
-) -> dict[str, tuple[list[Loaded], Scores]]:
-    """Scores of patches by models that never saw their patient, by method."""
-    out: dict[str, tuple[list[Loaded], Scores]] = {"gbt": (list(plan.items), boosting_stage(plan))}
-    seen = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
-    heads = {name: head for head, name in HEADS.items()}
-    _, held_out = plan.split(0)
-    for name in ("cascade", "direct-r", "direct-c"):
-        arguments = {k: v for k, v in networks[name].items() if k != "input_pool"}
-        network = create(arguments)
-        network.load_state_dict(load_weights(_weights_of(plan, name, 0))["model"])
-        network.to(plan.compute.device).eval()
-        if name == "cascade":
-            scores = predict_cascade(network, held_out, seen, plan.compute)
-        else:
-            settings = direct_settings(plan.recipe, heads[name])
-            scores = predict_direct(network, held_out, settings, plan.compute)
-        out[name] = (held_out, scores)
-    return out
+def curves(plan: Plan) -> dict[str, dict[str, list[float | None]]]:
+    """Every training's log: run to column to values by epoch (Figs. 8 and 9)."""
+    found: dict[str, dict[str, list[float | None]]] = {}
+    for path in sorted(plan.out.rglob(LOG)):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        found[path.parent.relative_to(plan.out).as_posix()] = {
+            name: [float(row[name]) if row[name] else None for row in rows]
+            for name in (rows[0] if rows else ())
+            if name != "seconds"
+        }
+    return found
+
+
+def trials(plan: Plan) -> list[dict[str, Any]]:
+    """Rows of ``trials.json`` in the plan's folder: trainings that left an ingredient out."""
+    path = plan.out / TRIALS
+    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return rows
 
 
 def _weights_of(plan: Plan, network: str, fold: int | None) -> Path:
@@ -116,37 +111,3 @@ def _weights_of(plan: Plan, network: str, fold: int | None) -> Path:
 
 def _is_weak(items: Sequence[Loaded]) -> bool:
     return not any(item.sample.scores for item in items)
-
-
-def _method(items: Sequence[Loaded], scores: Scores) -> dict[str, Any]:
-    """Figures of one method on held-out patients, and the half-width of its interval."""
-    graded = [k for k, i in enumerate(items) if i.sample.scores]
-    if not graded:
-        graded = [k for k, i in enumerate(items) if i.sample.points is not None]
-    truth = np.array([patch_target(items[k]) for k in graded])
-    found = scores[graded]
-    measured: dict[str, Any] = {
-        name: [_finite(v) for v in values]
-        for name, values in figures(truth, found, [items[k].sample.patient for k in graded]).items()
-    }
-    measured["n"] = len(graded)
-    measured["patients"] = len({items[k].sample.patient for k in graded})
-    fields = {
-        label: np.array([s for i, s in zip(items, scores, strict=True) if i.sample.field == label])
-        for label in ("benign", "malignant")
-    }
-    if len(fields["benign"]):
-        measured["benign_mean"] = float(fields["benign"].mean())
-        measured["benign_n"] = len(fields["benign"])
-    if len(fields["malignant"]):
-        measured["malignant_mean"] = float(fields["malignant"].mean())
-        measured["malignant_n"] = len(fields["malignant"])
-    measured["auc"] = _finite(auc(fields["malignant"], fields["benign"]))
-    return {
-        "half_width": conformal_half_width(truth - found, INTERVAL),
-        "figures": measured,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

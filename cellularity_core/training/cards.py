@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from cellularity_core import quality
+
 if TYPE_CHECKING:
     from cellularity_core.training.plan import Plan
 
@@ -46,15 +48,18 @@ def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
         "",
         "## Measured on patients the networks never saw",
         "",
+        *_headline(manifest),
         *_table(manifest),
         "",
         _nuclei(manifest),
         "",
-        "Boosted trees and nuclei: all patients, each by models of the other folds. Cascade "
-        "and direct networks: the patients of fold 0. The shipped networks are then trained "
-        "on all patients by the same recipe. Intervals in brackets: 95 %, bootstrap over "
-        "patients.",
+        "Every patch is scored by models of the folds that its patient was not in; the shipped "
+        "models are then trained on all patients by the same recipe. Brackets: 95 %, bootstrap "
+        "over patients.",
         "",
+        *_coverage(manifest),
+        *_ablation(manifest),
+        *_quality(),
         *([plan.recipe.chosen, ""] if plan.recipe.chosen else []),
         "## Models",
         "",
@@ -110,8 +115,10 @@ def _model_card(name: str, plan: "Plan", manifest: Mapping[str, Any]) -> str:
         lines.append(_nuclei(manifest))
     else:
         lines.extend(_table(manifest, (name,)))
-        half = manifest["methods"][name]["half_width"]
-        lines.extend(["", f"90 % interval of a score: +-{half:.3f} (split-conformal)."])
+        half = manifest["methods"][name]["interval"]["half_width"]
+        lines.extend(
+            ["", f"90 % interval of a score: typically +-{half:.3f} (split conformal by patient)."]
+        )
     if plan.recipe.chosen:
         lines.extend(["", plan.recipe.chosen])
     lines.extend(["", "## Intended use", "", USE, "", "## Licence and data", "", LICENCE, ""])
@@ -136,6 +143,62 @@ def _table(manifest: Mapping[str, Any], only: Sequence[str] = ()) -> list[str]:
             f"{benign} | {area} |"
         )
     return rows
+
+
+def _headline(manifest: Mapping[str, Any]) -> list[str]:
+    name = manifest["headline"]
+    parts = manifest["methods"][name].get("of")
+    means = f", the mean of {', '.join(f'`{p}`' for p in parts)}" if parts else ""
+    return [f"**The headline score is `{name}`**{means}; it was chosen on these patients.", ""]
+
+
+def _coverage(manifest: Mapping[str, Any]) -> list[str]:
+    rows = [
+        "## Intervals",
+        "",
+        "Each score carries a 90 % interval (split conformal by patient). How often the "
+        "reference lay in it, for patients that it was not fitted on, and its mean width:",
+        "",
+        "| method | covered | mean width |",
+        "|---|---|---|",
+    ]
+    for name, method in manifest["methods"].items():
+        f = method["figures"]
+        rows.append(f"| {name} | {_interval(f['coverage'])} | {f['mean_width']:.3f} |")
+    return [*rows, ""]
+
+
+def _ablation(manifest: Mapping[str, Any]) -> list[str]:
+    """What each ingredient gave, on patients never seen."""
+    if not manifest["ablation"]:
+        return []
+    return [
+        "## What each ingredient gave",
+        "",
+        "| ingredient | ICC(A,1) | MSE |",
+        "|---|---|---|",
+        *(f"| {r['ingredient']} | {r['icc']:.3f} | {r['mse']:.4f} |" for r in manifest["ablation"]),
+        "",
+    ]
+
+
+def _quality() -> list[str]:
+    """How well the warnings of a patch's quality work."""
+    rows = [
+        "## Warnings of a patch's quality",
+        "",
+        "Share of sound patches warned of, and of spoilt ones caught; patients that no "
+        "threshold was set on.",
+        "",
+        "| warning | false alarms | caught |",
+        "|---|---|---|",
+    ]
+    for flag, told in quality.rates().items():
+        kinds = told.get("caught", {})
+        shares = kinds.items() if isinstance(kinds, Mapping) else [("", kinds)]
+        caught = ", ".join(f"{kind} {100 * share:.0f} %".strip() for kind, share in shares)
+        rows.append(f"| {flag} | {100 * told['false_alarm']:.1f} % | {caught or '-'} |")
+    return [*rows, ""]
 
 
 def _interval(values: Sequence[float | None], digits: int = 3) -> str:

@@ -76,7 +76,9 @@ def train_cascade(
     model = create(network_description(settings, seen), "random")
     assert isinstance(model, Cascade)
     model.segmentation.load_state_dict(weights["model"])
-    model.regressor = MaskRegressor(settings.regressor, settings.channels, init=settings.init)
+    model.regressor = MaskRegressor(
+        settings.regressor, settings.channels, init=settings.init, average=settings.average
+    )
     truth = np.array([patch_target(item) for item in validation])
     inner_truth = np.array([patch_target(item) for item in choosing or ()])
 
@@ -203,10 +205,15 @@ def _weighted_error(
 
 def network_description(settings: Settings, seen: SegmentationSettings) -> dict[str, Any]:
     """What `networks.create` needs to build this cascade."""
+    average = {} if settings.average == "features" else {"average": settings.average}
     return {
         "kind": "cascade",
         "segmentation": {"encoder": seen.encoder, "decoder": seen.decoder},
-        "regressor": {"encoder": settings.regressor, "channels": settings.channels},
+        "regressor": {
+            "encoder": settings.regressor,
+            "channels": settings.channels,
+            **average,
+        },
         "pool": settings.pool,
     }
 

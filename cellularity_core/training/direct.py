@@ -89,7 +89,8 @@ def train_direct(
         images, target, weight = batch
         target, weight = target.to(compute.device), weight.to(compute.device)
         logits = model.logits(compute.images(images)).float()
-        if settings.head == "classification":
+        # No class is known of a place, only the mean of the places.
+        if settings.head == "classification" and settings.average == "features":
             return level_loss(logits, target, settings.spread)
         error = (model.score(logits) - target) ** 2
         return (error * weight).sum() / weight.sum()

@@ -6,7 +6,7 @@ from typing import Final
 
 import streamlit as st
 
-from cellularity_core.conventions import INTERVAL
+from cellularity_core.conventions import COMBINED, INTERVAL
 from cellularity_core.results import Score
 from db.records import ReadingRecord
 from pages.parts.words import METHOD_CODES, METHOD_HELP, METHOD_NAMES, percent, scale_note
@@ -33,9 +33,10 @@ _STYLE: Final = """
 
 
 def score_cards(scores: Mapping[str, Score], scale: str, own: Sequence[ReadingRecord] = ()) -> None:
-    """Draw a card for each method, and before them the reader's own score."""
+    """Draw a card for each method, the mean first, and before them the reader's own score."""
     cards = [_own_card(own)] if own else []
-    cards += [_card(method, score, scale) for method, score in scores.items()]
+    ordered = sorted(scores.items(), key=lambda item: item[0] != COMBINED)
+    cards += [_card(method, score, scale) for method, score in ordered]
     st.markdown(
         f'{_STYLE}<div class="cards">{"".join(cards)}</div>'.replace("\n", " "),
         unsafe_allow_html=True,

@@ -80,6 +80,8 @@ class Cascade:
     views : int
         Augmented views of each patch whose maps are made, where no boosting says so.
     batch : int
+    average : {"features", "scores"}
+        What is averaged over the maps; see `networks.direct.Direct`.
     """
 
     regressor: str
@@ -92,6 +94,7 @@ class Cascade:
     pool: int = 2
     views: int = 6
     batch: int = 8
+    average: Literal["features", "scores"] = "features"
 
 
 @dataclass(frozen=True, slots=True)

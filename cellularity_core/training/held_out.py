@@ -1,0 +1,158 @@
+"""Scores of patients that a method never saw, and the figures made of them."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cellularity_core.agreement import icc_a1, mse
+from cellularity_core.errors import ModelError
+from cellularity_core.evaluation import auc, figures
+from cellularity_core.networks import create
+from cellularity_core.training.cascade import predict_cascade
+from cellularity_core.training.direct import predict_direct
+from cellularity_core.training.images import Loaded
+from cellularity_core.training.loop import BEST, DONE, load_weights
+from cellularity_core.training.plan import HEADS, Plan, boosting_stage, direct_settings
+from cellularity_core.training.targets import patch_target
+from cellularity_core.uncertainty import coverage_report, fit_interval
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Patches and their scores by a method that never saw their patients.
+
+    Attributes
+    ----------
+    items : list of Loaded
+    scores : ndarray, shape (n,)
+    """
+
+    items: list[Loaded]
+    scores: Scores
+
+    def by_name(self) -> dict[str, float]:
+        return {i.sample.name: float(s) for i, s in zip(self.items, self.scores, strict=True)}
+
+    def graded(self) -> tuple[list[Loaded], Scores, Scores]:
+        """Patches with a reference, that reference, and their scores.
+
+        The reference is a pathologist's where there is one, else weak TC of the points.
+        """
+        kept = [k for k, i in enumerate(self.items) if i.sample.scores]
+        if not kept:
+            kept = [k for k, i in enumerate(self.items) if i.sample.points is not None]
+        items = [self.items[k] for k in kept]
+        return items, np.array([patch_target(i) for i in items]), self.scores[kept]
+
+
+def held_out_scores(plan: Plan, networks: Mapping[str, Any]) -> dict[str, HeldOut]:
+    """Held-out scores of every method.
+
+    The boosted trees score every patch; a network those of the folds that it was
+    trained without, as far as they were trained.
+
+    Raises
+    ------
+    ModelError
+        If a network was trained for no fold.
+    """
+    found = {"gbt": HeldOut(list(plan.items), boosting_stage(plan).clip(0, 1))}
+    seen = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
+    heads = {name: head for head, name in HEADS.items()}
+    for name in ("cascade", *heads):
+        arguments = {k: v for k, v in networks[name].items() if k != "input_pool"}
+        network = create(arguments).to(plan.compute.device)
+        items: list[Loaded] = []
+        scores: list[float] = []
+        for fold in range(plan.folds):
+            run = plan.run(name, fold)
+            if not (run / BEST).exists() or not list(run.rglob(DONE)):
+                continue
+            network.load_state_dict(load_weights(run / BEST)["model"])
+            _, held_out = plan.split(fold)
+            items += held_out
+            scores += list(
+                predict_cascade(network.eval(), held_out, seen, plan.compute)
+                if name == "cascade"
+                else predict_direct(
+                    network, held_out, direct_settings(plan.recipe, heads[name]), plan.compute
+                )
+            )
+        if not items:
+            raise ModelError(
+                f"No fold of '{name}' is trained, so it cannot be measured; train one with --fold."
+            )
+        found[name] = HeldOut(items, np.array(scores))
+    return found
+
+
+def combine(held_out: Mapping[str, HeldOut], methods: Sequence[str]) -> HeldOut:
+    """Mean of several methods' scores, of the patches that all of them scored."""
+    tables = [held_out[method].by_name() for method in methods]
+    items = [i for i in held_out[methods[0]].items if all(i.sample.name in t for t in tables)]
+    return HeldOut(
+        items, np.array([np.mean([t[i.sample.name] for t in tables]) for i in items], float)
+    )
+
+
+def measured(held_out: HeldOut) -> dict[str, Any]:
+    """A method's entry in the manifest: figures with intervals, and the interval of a score."""
+    items, truth, score = held_out.graded()
+    patients = [i.sample.patient for i in items]
+    out: dict[str, Any] = {
+        name: [_finite(v) for v in values]
+        for name, values in figures(truth, score, patients).items()
+    }
+    out["n"] = len(items)
+    out["patients"] = len(set(patients))
+    fields = {label: _field_scores(held_out, label) for label in ("benign", "malignant")}
+    for label, values in fields.items():
+        if len(values):
+            out[f"{label}_mean"] = float(values.mean())
+            out[f"{label}_n"] = len(values)
+    out["auc"] = _finite(auc(fields["malignant"], fields["benign"]))
+    report = coverage_report(truth, score, None, patients)
+    out["coverage"], out["mean_width"] = report["coverage"], report["mean_width"]
+    return {"interval": fit_interval(truth, score, None, patients).to_json(), "figures": out}
+
+
+def means(held_out: Mapping[str, HeldOut], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Figures of the mean of every subset of methods, on the patches that all scored.
+
+    Returns
+    -------
+    list of dict
+        "ingredient", "icc", "mse", fewest methods first.
+    """
+    shared = {i.sample.name for i in combine(held_out, methods).items}
+    rows = []
+    for count in range(1, len(methods) + 1):
+        for some in itertools.combinations(methods, count):
+            one = combine(held_out, some)
+            kept = [k for k, i in enumerate(one.items) if i.sample.name in shared]
+            both = HeldOut([one.items[k] for k in kept], one.scores[kept])
+            items, truth, score = both.graded()
+            rows.append(
+                {
+                    "ingredient": f"{' + '.join(some)}, {len(items)} patches",
+                    "icc": icc_a1(np.stack([truth, score], axis=1)),
+                    "mse": mse(truth, score),
+                }
+            )
+    return rows
+
+
+def _field_scores(held_out: HeldOut, label: str) -> Scores:
+    pairs = zip(held_out.items, held_out.scores, strict=True)
+    return np.array([s for i, s in pairs if i.sample.field == label])
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
