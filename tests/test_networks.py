@@ -6,7 +6,13 @@ from torch import nn
 
 from cellularity_core.errors import ModelError
 from cellularity_core.networks import create
-from cellularity_core.networks.encoders import PACKAGED, create_classifier, create_encoder
+from cellularity_core.networks.cascade import MaskRegressor
+from cellularity_core.networks.encoders import (
+    PACKAGED,
+    create_classifier,
+    create_encoder,
+    score_places,
+)
 from cellularity_core.networks.segmentation import FPNDecoder
 
 SEGMENTATION = {"kind": "segmentation", "encoder": "tf_efficientnet_lite0"}
@@ -118,3 +124,33 @@ def test_cascade_scores_its_own_maps():
     torch.testing.assert_close(score, network.regressor(maps))
     score.backward()
     assert network.segmentation.head.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("head", ["regression", "classification"])
+def test_scores_of_places_average_to_that_of_the_image(head):
+    torch.manual_seed(0)
+    network = create(
+        {"kind": "direct", "encoder": "resnet18", "head": head, "average": "scores"}
+    ).eval()
+    x = torch.rand(1, 3, 64, 128) * 2 - 1
+    with torch.no_grad():
+        logits = network.logits(x)
+        places = [network.score(logits[..., i, j]) for i in range(2) for j in range(4)]
+        score = network(x)
+    assert logits.shape[2:] == (2, 4)
+    torch.testing.assert_close(score, torch.stack(places).mean(dim=0))
+
+
+def test_what_is_averaged_is_one_of_two():
+    with pytest.raises(ModelError, match=r"'places' cannot be averaged.*features or scores"):
+        create({"kind": "direct", "encoder": "resnet18", "head": "regression", "average": "places"})
+
+
+def test_a_regressor_of_maps_can_score_every_place():
+    torch.manual_seed(0)
+    one = MaskRegressor("resnet18", channels=3, average="scores").eval()
+    maps = torch.rand(2, 4, 64, 64)
+    with torch.no_grad():
+        places = score_places(one.network, maps[:, :3] * 2 - 1).sigmoid()
+        torch.testing.assert_close(one(maps), places.mean(dim=(1, 2, 3)))
+    assert places.shape == (2, 1, 2, 2)
