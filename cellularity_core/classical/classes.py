@@ -26,8 +26,8 @@ STEPS: Final = ("nucleus", "lymphocyte", "malignant")
 """What each machine decides: whether it is a nucleus, which are lymphocytes, and
 which of the others are malignant.
 
-The second and third are the paper's (lymphocytes, then benign against malignant
-epithelium). The first is ours: outlines that no annotated point is near would
+The second and third are the paper's, as its re-implementation reads it
+(lymphocytes, then benign against malignant epithelium). The first is ours: outlines that no annotated point is near would
 else be called one of three classes that they are none of.
 """
 

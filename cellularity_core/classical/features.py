@@ -1,8 +1,8 @@
 """The hand-made features of every nucleus in a patch.
 
-From the paper: nuclei are described by predefined features of shape, stain and
-texture. The paper's list is not public; this one is ours, and so is what each
-nucleus' surroundings add.
+From the paper: nuclei are described by predefined features. The list is ours
+(shape, stain and texture, the kinds that a re-implementation of it uses too), and
+so is what each nucleus' surroundings add.
 """
 
 from dataclasses import dataclass

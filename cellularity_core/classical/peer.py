@@ -4,9 +4,10 @@ After Peikari, Salama, Nofech-Mozes & Martel, "Automatic cellularity assessment
 from post-treated breast surgical specimens", Cytometry A 2017, 91:1078. The
 course is the paper's: segment the nuclei of a patch, describe them, part
 lymphocytes and normal nuclei from malignant ones by support vector machines, and
-take cellularity from the area that the malignant ones' cells cover. Where the
-paper gives no numbers, or the data differ, the settings are ours; each module
-says which.
+take cellularity from the area that the malignant ones' cells cover. Written from
+what Rakhlin et al. (ICCV Workshops 2019) and a published re-implementation (Pei et
+al., Comput Math Methods Med 2019:3041250) say of it, not from the paper's own
+text; every number is ours, and each module says what else is.
 """
 
 import hashlib

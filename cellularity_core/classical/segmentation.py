@@ -60,7 +60,7 @@ def outline(
 ) -> Regions:
     """Cut out the nuclei of a patch at `WORK_MPP`.
 
-    From the paper: thresholds of one stain-like channel, holes filled, touching
+    From the paper, as its re-implementation reads it: thresholds of one stain-like channel, holes filled, touching
     nuclei parted by a watershed. Ours: the channel (haematoxylin), a threshold
     that is local as well as global, and seeds from distance and stain together.
 

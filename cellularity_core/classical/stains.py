@@ -23,8 +23,8 @@ def stains(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Haematoxylin and eosin by colour deconvolution.
 
-    The paper normalises the stain of a patch and stretches its colours apart
-    before it segments; ours is the classical deconvolution with fixed colours,
+    The paper, as its re-implementation reads it, normalises the stain of a patch
+    and stretches its colours apart before it segments; ours is the classical deconvolution with fixed colours,
     each stain then divided by its own strong end in the patch, so that pale and
     dark slides meet the same thresholds and features.
 
