@@ -27,8 +27,9 @@ STEPS: Final = ("nucleus", "lymphocyte", "malignant")
 which of the others are malignant.
 
 The second and third are the paper's, as its re-implementation reads it
-(lymphocytes, then benign against malignant epithelium). The first is ours: outlines that no annotated point is near would
-else be called one of three classes that they are none of.
+(lymphocytes, then benign against malignant epithelium). The first is ours:
+outlines that no annotated point is near would else be called one of three classes
+that they are none of.
 """
 
 

@@ -60,9 +60,10 @@ def outline(
 ) -> Regions:
     """Cut out the nuclei of a patch at `WORK_MPP`.
 
-    From the paper, as its re-implementation reads it: thresholds of one stain-like channel, holes filled, touching
-    nuclei parted by a watershed. Ours: the channel (haematoxylin), a threshold
-    that is local as well as global, and seeds from distance and stain together.
+    From the paper, as its re-implementation reads it: thresholds of one stain-like
+    channel, holes filled, touching nuclei parted by a watershed. Ours: the channel
+    (haematoxylin), a threshold that is local as well as global, and seeds from
+    distance and stain together.
 
     Parameters
     ----------

@@ -24,9 +24,9 @@ def stains(
     """Haematoxylin and eosin by colour deconvolution.
 
     The paper, as its re-implementation reads it, normalises the stain of a patch
-    and stretches its colours apart before it segments; ours is the classical deconvolution with fixed colours,
-    each stain then divided by its own strong end in the patch, so that pale and
-    dark slides meet the same thresholds and features.
+    and stretches its colours apart before it segments; ours is the classical
+    deconvolution with fixed colours, each stain then divided by its own strong end
+    in the patch, so that pale and dark slides meet the same thresholds and features.
 
     Parameters
     ----------
