@@ -63,12 +63,13 @@ def recalibrate(
     root = models_root or default_root()
     work.check_name(out, root)
     scale = work.scale_of(scale_name or out)
+    source = open_set(model_set, root)
+    work.check_source(source)
     readings = Readings.read(scores, images=images, percent=percent)
     if readings.ignored:
         complain(f"columns that mean nothing here are left out: {', '.join(readings.ignored)}")
     if not readings.names_patients:
         complain("patients are not all named; a patch without one counts as a patient of its own")
-    source = open_set(model_set, root)
     made = work.recalibrate(Scorer(source, methods=source.methods), readings, scale)
     for image, why in made.unfit:
         complain(f"{image} is not fit to score and is left out ({why})")

@@ -108,12 +108,7 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
         If the set is recalibrated already.
     """
     source = scorer.model_set
-    if "calibration" in source.manifest:
-        origin = source.manifest["recalibrated_from"]["name"]
-        raise ModelError(
-            f"The model set '{source.name}' is on a reader's scale already; recalibrate "
-            f"'{origin}', which it was made from."
-        )
+    check_source(source)
     require_patients(len({reading.patient for reading in readings.rows}))
     scores: list[Mapping[str, float]] = []
     kept: list[Reading] = []
@@ -159,6 +154,21 @@ def scale_of(name: str) -> str:
     return READER + name
 
 
+def check_source(source: ModelSet) -> None:
+    """Refuse a set that is on a reader's scale already.
+
+    Raises
+    ------
+    ModelError
+    """
+    if "calibration" in source.manifest:
+        origin = source.manifest["recalibrated_from"]["name"]
+        raise ModelError(
+            f"The model set '{source.name}' is on a reader's scale already; recalibrate "
+            f"'{origin}', which it was made from."
+        )
+
+
 def check_name(name: str, root: Path) -> None:
     """Refuse a name that a new set cannot have.
 
@@ -190,7 +200,8 @@ def manifest_of(made: Recalibration, name: str) -> dict[str, Any]:
         "recalibrated_from": {"name": source.name, "sha256": source.sha256},
         "calibration": {m: one.calibration.to_json() for m, one in made.methods.items()},
         "methods": {
-            m: {
+            m: _unmeasured(source.manifest["methods"][m])
+            | {
                 "interval": one.interval.to_json(),
                 "figures": _plain(one.after) | {"n": made.patches, "patients": made.patients},
                 "before": _plain(one.before),
@@ -275,6 +286,11 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def _unmeasured(described: Mapping[str, Any]) -> dict[str, Any]:
+    """How a method scores, without what was measured on the scale before."""
+    return {k: v for k, v in described.items() if k not in ("interval", "half_width", "figures")}
 
 
 def _plain(measured: Mapping[str, tuple[float, float, float]]) -> dict[str, Any]:
