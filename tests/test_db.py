@@ -169,8 +169,8 @@ def test_the_database_itself_refuses_what_the_code_would(engine: Engine) -> None
         db.execute(
             text(
                 "INSERT INTO reading (id, patch_id, reader_id, cellularity, seen_models, software, "
-                "created_at, phase) SELECT 99, patch_id, reader_id, 1.5, 0, software, created_at, "
-                "phase FROM reading"
+                "created_at, phase, mpp) SELECT 99, patch_id, reader_id, 1.5, 0, software, "
+                "created_at, phase, mpp FROM reading"
             )
         )
 

@@ -341,7 +341,7 @@ def test_the_command_line_from_end_to_end(engine: Engine, tmp_path: Path) -> Non
     assert "Give --replace" in done.stderr
     assert run("restore", saved, "--replace", url=new).returncode == 0
     done = run("export", "--out", str(tmp_path / "out"), "--imrmc", url=new)
-    assert len(done.stdout.splitlines()) == 5
+    assert len(done.stdout.splitlines()) == 6
     assert run("export", url=new).returncode == 2
     done = run("verify", "--head", "0" * 63 + "1", url=new)
     assert done.returncode == 1
