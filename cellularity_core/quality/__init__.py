@@ -17,14 +17,21 @@ pictures that come with scikit-image (photographs, sky, fundus, an immunostain).
 Not caught: red and blue swapped, which keeps green's share.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from cellularity_core.masks import tissue_mask
 from cellularity_core.patch import Patch
-from cellularity_core.quality.colour import colour_flags, colours
+from cellularity_core.quality.artefacts import FOLD_AREA, FOLD_FATAL, PEN_AREA, PEN_FATAL, fold, pen
+from cellularity_core.quality.colour import Colours, colour_flags, colours
+from cellularity_core.quality.scale import magnification, measures
 from cellularity_core.quality.sharpness import focus
-from cellularity_core.quality.views import views
+from cellularity_core.quality.stain import STAIN_FATAL, distance, stain
+from cellularity_core.quality.views import Mask, views
 from cellularity_core.results import Quality
 
 
@@ -42,6 +49,13 @@ class Flag:
 
     text: str
     fatal: bool
+
+
+class Raise(Protocol):
+    """Takes down a flag, fatal or not."""
+
+    def __call__(self, code: str, even_if: bool = False) -> None:
+        """Raise `code`; it is fatal if its kind is, or if `even_if`."""
 
 
 FLAGS: Final = {
@@ -68,6 +82,11 @@ FLAGS: Final = {
         "sharp field.",
         True,
     ),
+    "wrong-scale": Flag(
+        "Nuclei and texture are not of the size that the pixel size says, so the scale is wrong; "
+        "check the um per pixel, or export the field at its own resolution.",
+        True,
+    ),
     "out-of-scale": Flag(
         "The pixel size is outside 0.2 to 1 um, where the methods have not been trained; "
         "check it, or export the field at 20x.",
@@ -76,6 +95,21 @@ FLAGS: Final = {
     "pixel-size-unknown": Flag(
         "The pixel size in the file cannot be right and 0.5 um (20x) was assumed; "
         "enter the true one.",
+        False,
+    ),
+    "pen": Flag(
+        "There is a pen mark on this field, and what lies under it is not scored rightly; "
+        "choose a field without ink.",
+        False,
+    ),
+    "fold": Flag(
+        "The tissue seems folded or doubled here, so nuclei lie on top of each other; "
+        "choose a flat field.",
+        False,
+    ),
+    "stain-unusual": Flag(
+        "This stain is unlike those that the methods were trained on, so errors may be larger; "
+        "compare with your own score, or recalibrate for this laboratory.",
         False,
     ),
 }
@@ -91,33 +125,94 @@ SCALE_RANGE: Final = (0.2, 1.0)
 BLURRED: Final = 0.55
 """Focus below which a patch is blurred; lowest of 124 sharp patches 0.62."""
 
+MODEL: Final = Path(__file__).with_name("model.json")
+"""What `training` sets on patches: scale, stain, and the rates of all flags."""
 
-def assess(patch: Patch) -> Quality:
+
+def assess(patch: Patch, model: Mapping[str, Any] | None = None) -> Quality:
     """Flags of a patch, and whether its score can be relied on.
 
     Parameters
     ----------
     patch : Patch
+    model : mapping, optional
+        Limits of scale and stain; by default those that are shipped.
 
     Returns
     -------
     Quality
-        With flags out of `FLAGS`; reliable unless one of them is fatal.
+        With flags out of `FLAGS`; reliable unless one of them is fatal, or pen or
+        fold cover much.
     """
-    found = set()
+    fatal: dict[str, bool] = {}
+
+    def raise_flag(code: str, even_if: bool = False) -> None:
+        fatal[code] = FLAGS[code].fatal or even_if
+
     tissue = tissue_mask(patch.pixels, patch.mpp)
     fraction = float(tissue.mean())
     if fraction < LITTLE_TISSUE:
-        found.add("no-tissue" if fraction < NO_TISSUE else "little-tissue")
+        raise_flag("no-tissue" if fraction < NO_TISSUE else "little-tissue")
     if "single-channel" in patch.notes:
-        found.add("greyscale")
+        raise_flag("greyscale")
     if fraction >= NO_TISSUE:
-        found |= colour_flags(colours(patch.pixels, tissue))
-        if focus(views(patch.pixels, tissue, patch.mpp)) < BLURRED:
-            found.add("blurred")
+        seen = colours(patch.pixels, tissue)
+        for code in colour_flags(seen):
+            raise_flag(code)
+        if not fatal.keys() & {"greyscale", "not-he"}:
+            _judge_stained(patch, tissue, seen, model or _shipped(), raise_flag)
     if not SCALE_RANGE[0] <= patch.mpp <= SCALE_RANGE[1]:
-        found.add("out-of-scale")
+        raise_flag("out-of-scale")
     if "pixel-size-implausible" in patch.notes:
-        found.add("pixel-size-unknown")
-    flags = tuple(code for code in FLAGS if code in found)
-    return Quality(flags=flags, reliable=not any(FLAGS[code].fatal for code in flags))
+        raise_flag("pixel-size-unknown")
+    return Quality(
+        flags=tuple(code for code in FLAGS if code in fatal), reliable=not any(fatal.values())
+    )
+
+
+def _judge_stained(
+    patch: Patch, tissue: Mask, seen: Colours, model: Mapping[str, Any], raise_flag: Raise
+) -> None:
+    """Flags that mean something in a picture of H&E only."""
+    parts = views(patch.pixels, tissue, patch.mpp)
+    if focus(parts) < BLURRED:
+        raise_flag("blurred")
+    measured = measures(parts)
+    if (
+        measured is not None
+        and SCALE_RANGE[0] <= patch.mpp <= SCALE_RANGE[1]
+        and abs(magnification(measured, model["scale"])) > model["scale"]["limit"]
+    ):
+        raise_flag("wrong-scale")
+    inked = pen(patch.pixels, patch.mpp)
+    if inked > PEN_AREA:
+        raise_flag("pen", inked > PEN_FATAL)
+    doubled = fold(patch.pixels, tissue, patch.mpp)
+    if doubled > FOLD_AREA:
+        raise_flag("fold", doubled > FOLD_FATAL)
+    stains = stain(seen)
+    if stains is not None:
+        away = distance(stains, model["stain"])
+        if away > model["stain"]["limit"]:
+            raise_flag("stain-unusual", away > STAIN_FATAL * model["stain"]["limit"])
+
+
+def rates() -> Mapping[str, Any]:
+    """How often flags are raised without cause, and how often spoilt patches are caught.
+
+    Returns
+    -------
+    mapping
+        ``patches``, ``patients`` and ``folds`` measured on; ``false_alarms``: share of
+        clean patches by flag, with ``any`` and ``unreliable``; ``caught``: by kind of
+        picture its ``share`` and, by variety, its ``kinds``. All on patients whose
+        patches set no limit of scale or stain.
+    """
+    found: Mapping[str, Any] = _shipped()["rates"]
+    return found
+
+
+@cache
+def _shipped() -> Mapping[str, Any]:
+    model: Mapping[str, Any] = json.loads(MODEL.read_text(encoding="utf-8"))
+    return model

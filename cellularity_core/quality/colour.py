@@ -7,13 +7,12 @@ haematoxylin without eosin no pixel is led by green far.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cellularity_core.quality.views import Mask, Pixels
+from cellularity_core.quality.views import Mask, Pixels, blocks
 
 GREY_CHROMA: Final = 8.0
 """Largest difference between channels (99th percentile, of 255) in a grey image."""
@@ -72,9 +71,8 @@ class Colours:
 
 def colours(pixels: Pixels, tissue: Mask) -> Colours:
     """Blocks of 3 x 3 pixels, so that the noise of single pixels does not count."""
-    size = [max(1, side // BLOCK) for side in tissue.shape[::-1]]
-    light: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    share: Any = cv2.resize(tissue.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
+    light = blocks(pixels, BLOCK)
+    share = blocks(tissue.astype(np.uint8) * 255, BLOCK)
     step = max(1, round((light.size / 3 / SAMPLES) ** 0.5))
     light, share = light[::step, ::step], share[::step, ::step]
     return Colours(light.reshape(-1, 3).astype(np.float32), share.ravel() > 127)

@@ -1,6 +1,7 @@
 """Is a patch in focus? Fine detail over coarse, so that contrast does not matter."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import cv2
@@ -32,7 +33,7 @@ def focus(parts: Sequence[View]) -> float:
     """
     fine = coarse = 0.0
     measured = 0
-    added = [SIGMAS[0], *((b * b - a * a) ** 0.5 for a, b in zip(SIGMAS, SIGMAS[1:], strict=False))]
+    added = [SIGMAS[0], *((b * b - a * a) ** 0.5 for a, b in pairwise(SIGMAS))]
     for part in parts:
         grey = np.asarray(cv2.cvtColor(part.pixels, cv2.COLOR_RGB2GRAY), np.float32)
         weight = part.tissue.astype(np.float32)

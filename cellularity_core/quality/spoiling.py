@@ -16,13 +16,13 @@ Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
 Spoil = Callable[[Pixels, np.random.Generator], Pixels]
 
-INTERPOLATIONS: Final = (
-    cv2.INTER_NEAREST,
-    cv2.INTER_LINEAR,
-    cv2.INTER_CUBIC,
-    cv2.INTER_LANCZOS4,
-    cv2.INTER_AREA,
-)
+INTERPOLATIONS: Final = {
+    "nearest": cv2.INTER_NEAREST,
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+    "area": cv2.INTER_AREA,
+}
 
 HAEMATOXYLIN_EOSIN: Final = ((0.644, 0.717, 0.267), (0.093, 0.954, 0.283))
 """Optical densities (red, green, blue) that patches are taken apart with."""
@@ -223,7 +223,9 @@ def scene(rng: np.random.Generator, side: int = 512) -> Pixels:
         if rng.random() < 0.5:
             cv2.circle(light, centre, int(rng.integers(10, side // 4)), colour, -1)
         else:
-            corner = [c + int(d) for c, d in zip(centre, rng.integers(10, side // 3, 2))]
+            corner = [
+                c + int(d) for c, d in zip(centre, rng.integers(10, side // 3, 2), strict=True)
+            ]
             cv2.rectangle(light, centre, corner, colour, -1)
     light = np.asarray(cv2.GaussianBlur(light, (0, 0), 1.0), np.float32)
     return _light(light + rng.normal(0, 4, light.shape))
@@ -242,7 +244,7 @@ def _band(
         points = np.stack([along * columns, t * height], axis=-1)
     band = np.zeros((height, columns), np.uint8)
     cv2.polylines(band, [np.rint(points).astype(np.int32)], False, 255, int(rng.integers(*width)))
-    return np.asarray(cv2.GaussianBlur(band, (0, 0), softness), np.float32) / 255
+    return np.asarray(cv2.GaussianBlur(band, (0, 0), softness) / 255, np.float32)
 
 
 def _filtered(pixels: Pixels, kernel: Plane) -> Pixels:
@@ -253,7 +255,7 @@ def _filtered(pixels: Pixels, kernel: Plane) -> Pixels:
 
 def _strength(fine: npt.NDArray[Any]) -> Plane:
     smooth = np.asarray(cv2.GaussianBlur(np.abs(fine).mean(axis=2), (0, 0), 4.0), np.float32)
-    return smooth / (smooth.mean() + 1e-6)
+    return np.asarray(smooth / (smooth.mean() + 1e-6), np.float32)
 
 
 def _density(pixels: Pixels) -> Plane:
@@ -265,12 +267,12 @@ def _transmitted(density: Plane) -> Pixels:
 
 
 def _light(values: npt.NDArray[Any]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def _unit(vector: tuple[float, ...]) -> Plane:
     array = np.array(vector, np.float32)
-    return array / np.linalg.norm(array)
+    return np.asarray(array / np.linalg.norm(array), np.float32)
 
 
 def kinds() -> Mapping[str, tuple[str, ...]]:
@@ -295,39 +297,53 @@ def _scanned_finer(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return detailed(rescaled(quarter, 2.0), pixels, rng)
 
 
+def _plain(change: Callable[..., Pixels], *settings: Any) -> Spoil:
+    """A change without chance."""
+    return lambda pixels, _: change(pixels, *settings)
+
+
+def _varied(change: Callable[..., Pixels], *settings: Any) -> Spoil:
+    """A change that takes the generator last."""
+    return lambda pixels, rng: change(pixels, *settings, rng)
+
+
+def _in_some_immunostain(
+    pixels: Pixels, where: str, strength: float, rng: np.random.Generator
+) -> Pixels:
+    return immunostained(pixels, where, strength, int(rng.integers(len(IMMUNOSTAINS))))
+
+
+def _moved_somewhere(pixels: Pixels, length: float, rng: np.random.Generator) -> Pixels:
+    return moved(pixels, length, float(rng.uniform(0, np.pi)))
+
+
 def _spoils() -> dict[str, tuple[str, Spoil]]:
     """Name -> (group, how)."""
     table: dict[str, tuple[str, Spoil]] = {}
     for sigma in (2.0, 3.0, 5.0):
-        table[f"gauss-{sigma:g}"] = ("blur", lambda p, _, s=sigma: blurred(p, s))
-    table["gauss-2-jpeg"] = ("blur", lambda p, _: compressed(blurred(p, 2.0), 75))
-    table["disc-4"] = ("blur", lambda p, _: defocused(p, 4.0))
-    table["motion-11"] = ("blur", lambda p, r: moved(p, 11.0, float(r.uniform(0, np.pi))))
-    for name, interpolation in zip(("nearest", "linear", "cubic", "lanczos", "area"),
-                                   INTERPOLATIONS):  # fmt: skip
+        table[f"gauss-{sigma:g}"] = ("blur", _plain(blurred, sigma))
+    table["gauss-2-jpeg"] = ("blur", lambda pixels, _: compressed(blurred(pixels, 2.0), 75))
+    table["disc-4"] = ("blur", _plain(defocused, 4.0))
+    table["motion-11"] = ("blur", _varied(_moved_somewhere, 11.0))
+    for name, interpolation in INTERPOLATIONS.items():
         table[f"x2-{name}"] = ("scale x2", _scaled(2.0, interpolation, True))
         table[f"x0.5-{name}"] = ("scale x0.5", _scaled(0.5, interpolation, True))
     table["x2-cubic-whole"] = ("scale x2", _scaled(2.0, cv2.INTER_CUBIC, False))
     table["x2-detailed"] = ("scale x2, sharp", _scanned_finer)
-    table["grey"] = ("greyscale", lambda p, _: grey(p))
-    table["grey-jpeg"] = ("greyscale", lambda p, _: compressed(grey(p), 80))
-    table["sepia"] = ("sepia", lambda p, _: sepia(p))
+    table["grey"] = ("greyscale", _plain(grey))
+    table["grey-jpeg"] = ("greyscale", lambda pixels, _: compressed(grey(pixels), 80))
+    table["sepia"] = ("sepia", _plain(sepia))
     for where in ("nuclear", "membrane", "cytoplasm", "stroma"):
         for strength in (0.3, 1.0):
             table[f"{where}-{strength:g}"] = (
                 "IHC",
-                lambda p, r, w=where, s=strength: immunostained(
-                    p, w, s, int(r.integers(len(IMMUNOSTAINS)))
-                ),
+                _varied(_in_some_immunostain, where, strength),
             )
     for colours in ("nuclei", "green", "red", "three"):
-        table[f"fluorescence-{colours}"] = (
-            "fluorescence",
-            lambda p, r, c=colours: fluorescent(p, c, r),
-        )
-    table["scene"] = ("photograph", lambda _, r: scene(r))
+        table[f"fluorescence-{colours}"] = ("fluorescence", _varied(fluorescent, colours))
+    table["scene"] = ("photograph", lambda _, rng: scene(rng))
     for ink in INKS:
-        table[f"pen-{ink}"] = ("pen", lambda p, r, i=ink: inked(p, i, r))
+        table[f"pen-{ink}"] = ("pen", _varied(inked, ink))
     table["fold"] = ("fold", folded)
     return table
 

@@ -84,6 +84,14 @@ def _windows(shape: tuple[int, ...], scale: float) -> Iterator[tuple[slice, slic
             yield row, column
 
 
+def blocks(image: npt.NDArray[np.uint8], side: float) -> npt.NDArray[np.uint8]:
+    """Means of square blocks of about `side` pixels; what is left at the edges is dropped."""
+    whole = max(1, min(round(side), *image.shape[:2]))
+    height, width = (length // whole for length in image.shape[:2])
+    inner = image[: height * whole, : width * whole]
+    return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def halved(plane: Plane) -> Plane:
     """Every second row and column."""
     return np.ascontiguousarray(plane[::2, ::2])
