@@ -20,6 +20,7 @@ from cellularity_core.agreement_command import add_commands as add_agreement
 from cellularity_core.conventions import DEFAULT_MPP, METHODS, MPP_RANGE
 from cellularity_core.errors import CellularityError
 from cellularity_core.messages import complain
+from cellularity_core.model_store import DEFAULT_SET
 from cellularity_core.recalibrate_command import add_commands as add_recalibrate
 from cellularity_core.reproduce_command import add_commands as add_reproduce
 
@@ -152,7 +153,7 @@ def score(
             show_default=False,
         ),
     ] = None,
-    model_set: Annotated[str, typer.Option(help="Trained models to use.")] = "starter",
+    model_set: Annotated[str, typer.Option(help="Trained models to use.")] = DEFAULT_SET,
     mpp: Annotated[
         float | None,
         typer.Option(
@@ -210,7 +211,7 @@ def bench(
     json: Annotated[
         Path | None, typer.Option(help="Figures as JSON; `-` is standard output.")
     ] = None,
-    model_set: Annotated[str, typer.Option(help="Trained models to use.")] = "starter",
+    model_set: Annotated[str, typer.Option(help="Trained models to use.")] = DEFAULT_SET,
 ) -> None:
     """Measure speed and memory on this machine, each ratio within one run."""
     from cellularity_core import bench as measure

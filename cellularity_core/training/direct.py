@@ -17,10 +17,21 @@ from cellularity_core.networks.direct import HALF, Direct
 from cellularity_core.resample import resample
 from cellularity_core.training.augmentation import jitter_stain, random_view
 from cellularity_core.training.images import Loaded, batch_count, view_batches
-from cellularity_core.training.loop import CHOOSING, Compute, fit, load_weights
+from cellularity_core.training.loop import (
+    BEST,
+    CHOOSING,
+    Compute,
+    Schedule,
+    fit,
+    load_weights,
+    save_weights,
+)
 from cellularity_core.training.losses import level_loss
 from cellularity_core.training.recipes import Direct as Settings
 from cellularity_core.training.targets import patch_target, trust, view_target
+
+WHOLE_SIDE: Final = 480
+"""Side of a view that is nearly a whole patch of 512 pixels."""
 
 ENCODER: Final = "encoder."
 """Before the names of a segmentation's tensors that a direct network can take."""
@@ -44,9 +55,6 @@ def train_direct(
     Parameters and return value are those of `segmentation.train_segmentation`;
     every item needs a score, points, or a benign field.
     """
-    schedule = dataclasses.replace(
-        settings.schedule, epochs=max(1, round(settings.schedule.epochs * epochs_scale))
-    )
     description = network_description(settings)
     torch.manual_seed(seed)
     model = create({**description, "frozen": settings.frozen}, settings.init)
@@ -54,14 +62,14 @@ def train_direct(
     if start is not None:
         take_encoder(model, start)
 
-    def make(index: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], ...]:
+    def make(index: int, rng: np.random.Generator, side: int) -> tuple[npt.NDArray[Any], ...]:
         item = training[index]
         points = item.points
         view = random_view(
             item.pixels,
             points.xy,
             points.label,
-            side=settings.side,
+            side=side,
             mpp=item.sample.mpp,
             view_mpp=settings.view_mpp,
             rng=rng,
@@ -72,16 +80,6 @@ def train_direct(
             jitter_stain(view.pixels, rng, settings.jitter),
             np.array(target, np.float32),
             np.array(trust(item.sample), np.float32),
-        )
-
-    def batches(epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
-        return view_batches(
-            len(training),
-            make,
-            batch=settings.batch,
-            epoch=epoch,
-            seed=seed,
-            repeats=settings.views,
         )
 
     def loss(model: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -109,23 +107,37 @@ def train_direct(
             measured[f"{CHOOSING}mse"] = mse(inner_truth, inner)
         return measured
 
-    fit(
-        model,
-        out=out,
-        schedule=schedule,
-        compute=compute,
-        batches=batches,
-        steps=batch_count(len(training), settings.batch, settings.views),
-        loss=loss,
-        validate=validate,
-        monitor=("mse" if choosing is None else f"{CHOOSING}mse", "min"),
-        description={
-            "network": description,
-            "settings": dataclasses.asdict(settings),
-            "seed": seed,
-        },
-        resume=resume,
-    )
+    told = {"network": description, "settings": dataclasses.asdict(settings), "seed": seed}
+
+    def run(folder: Path, phase: Schedule, side: int, batch: int, views: int) -> None:
+        def batches(epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
+            def view(index: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], ...]:
+                return make(index, rng, side)
+
+            return view_batches(
+                len(training), view, batch=batch, epoch=epoch, seed=seed, repeats=views
+            )
+
+        fit(
+            model,
+            out=folder,
+            schedule=dataclasses.replace(phase, epochs=max(1, round(phase.epochs * epochs_scale))),
+            compute=compute,
+            batches=batches,
+            steps=batch_count(len(training), batch, views),
+            loss=loss,
+            validate=validate,
+            monitor=("mse" if choosing is None else f"{CHOOSING}mse", "min"),
+            description=told,
+            resume=resume,
+        )
+
+    if settings.whole is None:
+        run(out, settings.schedule, settings.side, settings.batch, settings.views)
+    else:
+        run(out / "crops", settings.schedule, settings.side, settings.batch, settings.views)
+        run(out / "whole", settings.whole, WHOLE_SIDE, settings.batch // 2, 1)
+        save_weights(out / BEST, {"model": model.state_dict(), "description": told})
     return model.to(compute.device).eval()
 
 

@@ -127,6 +127,9 @@ class Direct:
     after_segmentation : bool
         The encoder takes the weights of the segmentation's, trained on the same patients;
         what that has not, `init` gives. Scoring needs no segmentation all the same.
+    whole : Schedule or None
+        Of a last phase on views of nearly whole patches: places near a border see padding,
+        and there are fewer of them in a patch than in a crop.
     mean, std : tuple of 3 float
         Of the images that the encoder learnt from, R, G, B from 0 to 1. The default maps to
         [-1, 1] as the paper does; a frozen encoder needs its own.
@@ -148,6 +151,7 @@ class Direct:
     frozen: bool = False
     average: Literal["features", "scores"] = "features"
     after_segmentation: bool = False
+    whole: Schedule | None = None
     mean: tuple[float, float, float] = HALF
     std: tuple[float, float, float] = HALF
     arguments: dict[str, Any] = field(default_factory=dict)
