@@ -7,6 +7,7 @@ from pages.parts import models_detail, state
 from pages.parts.frame import show
 from pages.parts.models_active import InUse, active_set
 from pages.parts.models_compare import compare
+from pages.parts.models_quality import warnings_rates
 from pages.parts.models_switch import in_use, opened, switch
 
 
@@ -40,7 +41,7 @@ def _one(models: ModelSet, use: InUse) -> None:
     models_detail.heading(models)
     switch(models, use)
     models_detail.figures(models)
-    models_detail.quality(models)
+    warnings_rates(models)
     models_detail.training(models)
     models_detail.importances(models)
     models_detail.cards(models)

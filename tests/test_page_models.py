@@ -21,6 +21,7 @@ from streamlit import config
 from streamlit.runtime.secrets import Secrets
 from streamlit.testing.v1 import AppTest
 
+from cellularity_core import quality
 from cellularity_core.errors import ModelError
 from cellularity_core.model_store import default_root, open_set
 from cellularity_core.patch import load_patch
@@ -34,6 +35,7 @@ from pages.parts import models_data, scoring, sign_in, state
 from pages.parts.models_compare import cautions
 from pages.parts.models_data import Curve, Measured
 from pages.parts.models_figures import curve_figure
+from pages.parts.models_quality import read_rates
 from pages.parts.store import store
 from pages.parts.words import METHOD_NAMES, percent
 
@@ -267,9 +269,13 @@ def test_headline_ablation_coverage_and_curves_are_told(tmp_path: Path) -> None:
         ]
         manifest["curves"] = CURVES
         manifest["quality"] = {
-            "blurred": {"threshold": 0.46, "false_alarm": 0.012, "caught": [0.97, 0.95, 0.99]},
-            "not-he": {"false_alarm": 0.0, "caught": {"brown immunostain": 1.0, "photograph": 0.9}},
-            "seed": 3,
+            "patches": 90,
+            "patients": 83,
+            "false_alarms": {"any": 0.022, "blurred": 0.0111},
+            "caught": {
+                "blur": {"share": 0.98, "kinds": {"gauss-2": 0.96, "disc-4": 1.0}},
+                "photograph": {"share": 1.0, "kinds": {"scene": 1.0}},
+            },
         }
 
     make_set(tmp_path, "rich", change)
@@ -287,12 +293,28 @@ def test_headline_ablation_coverage_and_curves_are_told(tmp_path: Path) -> None:
         ["two views", "0.940", "0.0085", "0.680", "110"],
     ]
     assert table_rows(at, 2) == [
-        ["Warning", "False alarms", "Caught"],
-        ["blurred", "1.2 %", "97 % 95 to 99"],
-        ["not he", "0.0 %", "100 % brown immunostain 90 % photograph"],
+        ["Warning", "False alarms"],
+        ["any of them", "2.2 %"],
+        ["blurred", "1.1 %"],
     ]
+    assert table_rows(at, 3) == [
+        ["Unfit patches", "Caught", "Least"],
+        ["blur", "98 %", "96 % gauss-2"],
+        ["photograph", "100 %", "–"],
+    ]
+    assert "On 90 patches of 83 patients." in words(at)
     assert len(at.get("plotly_chart")) == 3
     assert "No curve: Finding nuclei. While these trained, no patients were kept aside" in words(at)
+
+
+def test_rates_of_warnings_are_read_as_the_core_or_a_manifest_has_them() -> None:
+    told = read_rates({"blurred": {"threshold": 0.4, "false_alarm": 0.01, "caught": [0.9, 0.8, 1]}})
+    assert told.alarms == (("blurred", Measured(0.01)),)
+    assert [(c.kind, c.share) for c in told.caught] == [("blurred", Measured(0.9, 0.8, 1.0))]
+    shipped = quality.rates()
+    assert dict(read_rates(shipped).alarms) == {
+        flag: Measured(share) for flag, share in shipped.get("false_alarms", {}).items()
+    }
 
 
 def test_a_set_without_a_log_says_so_plainly() -> None:
@@ -333,7 +355,7 @@ def test_a_recalibrated_set_says_of_what_and_to_which_scale(tmp_path: Path) -> N
 
 def test_two_sets_stand_side_by_side_with_what_must_be_known(tmp_path: Path, other: str) -> None:
     at = app("models")
-    heads, *rows = table_rows(at, 1)
+    heads, *rows = table_rows(at, -1)
     assert heads[0] == "Method and model set"
     assert [row[0] for row in rows[:2]] == [
         "Nuclei features GBT A: starter",

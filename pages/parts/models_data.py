@@ -159,45 +159,6 @@ class Ingredient:
     ms: Measured
 
 
-@dataclass(frozen=True, slots=True)
-class FlagRates:
-    """How well a warning of the patch's quality works.
-
-    Attributes
-    ----------
-    flag : str
-        A key of `cellularity_core.quality.FLAGS`.
-    false_alarm : Measured
-        Share of sound patches that are warned of.
-    caught : tuple of (str, Measured)
-        What should be warned of, and the share that is; "" where the kind is not named.
-    """
-
-    flag: str
-    false_alarm: Measured
-    caught: tuple[tuple[str, Measured], ...]
-
-
-def flag_rates(quality: Mapping[str, Any] | None) -> list[FlagRates]:
-    """What is known of each warning.
-
-    Parameters
-    ----------
-    quality : mapping or None
-        ``{flag: {"false_alarm": share, "caught": share or {kind: share}}}``; a share may
-        be a list with its interval, and what is not a flag's mapping is passed over.
-    """
-    found = []
-    for flag, told in (quality or {}).items():
-        if not isinstance(told, Mapping) or not {"false_alarm", "caught"} & set(told):
-            continue
-        caught = told.get("caught", {})
-        kinds = caught if isinstance(caught, Mapping) else {"": caught}
-        shares = tuple((str(kind), measure(share)) for kind, share in kinds.items())
-        found.append(FlagRates(flag, measure(told.get("false_alarm")), shares))
-    return found
-
-
 def headline(models: ModelSet) -> str | None:
     """The method whose score the card names first, or None."""
     found = models.manifest.get("headline")

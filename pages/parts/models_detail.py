@@ -15,14 +15,13 @@ from pages.parts.models_data import (
     COLUMNS,
     ablation,
     curves,
-    flag_rates,
     nuclei_note,
     origin,
     run_label,
     unmeasured,
 )
 from pages.parts.models_figures import curve_figure
-from pages.parts.models_tables import ablation_table, figures_table, meanings, quality_table
+from pages.parts.models_tables import ablation_table, figures_table, meanings
 from pages.parts.words import METHOD_NAMES, scale_note
 
 _QUIET: Final = {"displayModeBar": False, "scrollZoom": False}
@@ -71,13 +70,6 @@ def figures(models: ModelSet) -> None:
     if rows := ablation(models):
         st.subheader("What each ingredient gave", anchor=False)
         ablation_table(rows, float(models.manifest["nuclei"].get("radius_um", 3)))
-
-
-def quality(models: ModelSet) -> None:
-    """How well the warnings of a patch's quality work, where that was measured."""
-    if rates := flag_rates(models.manifest.get("quality")):
-        st.subheader("How well it warns of unfit patches", anchor=False)
-        quality_table(rates)
 
 
 def training(models: ModelSet) -> None:

@@ -8,7 +8,6 @@ from typing import Final
 import streamlit as st
 
 from cellularity_core.model_store import ModelSet
-from cellularity_core.quality import FLAGS
 from pages.parts.models_data import (
     AUC,
     BENIGN,
@@ -17,7 +16,6 @@ from pages.parts.models_data import (
     COVERAGE,
     WIDTH,
     Column,
-    FlagRates,
     Ingredient,
     Measured,
     MethodFigures,
@@ -244,35 +242,3 @@ def ablation_table(rows: Sequence[Ingredient], radius_um: float) -> None:
         ],
         "Ingredient",
     )
-
-
-def quality_table(rates: Sequence[FlagRates]) -> None:
-    """False alarms and catches of each warning of a patch's quality."""
-    table(
-        [
-            ("False alarms", "Share of sound H&E patches that are warned of all the same."),
-            ("Caught", "Share of the patches that should be warned of and are."),
-        ],
-        [
-            Row(
-                _flag(row.flag),
-                [
-                    with_interval(row.false_alarm, 1, 100, " %"),
-                    "<br>".join(_caught(kind, share) for kind, share in row.caught) or NOTHING,
-                ],
-            )
-            for row in rates
-        ],
-        "Warning",
-    )
-
-
-def _flag(flag: str) -> str:
-    meaning = FLAGS[flag].text if flag in FLAGS else ""
-    name = escape(flag.replace("-", " "))
-    return f'<span title="{escape(meaning)}">{name}</span>' if meaning else name
-
-
-def _caught(kind: str, share: Measured) -> str:
-    told = with_interval(share, 0, 100, " %")
-    return f'{told} <span class="small">{escape(kind)}</span>' if kind else told
