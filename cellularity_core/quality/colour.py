@@ -44,7 +44,8 @@ WHITE: Final = 245.0
 BACKGROUND_MIN: Final = 170.0
 BACKGROUND_CHROMA: Final = 50.0
 """The brightest 2 % are taken for the glass, as long as they are as bright and as
-little coloured as this; it removes a tint of the light."""
+little coloured as this; it removes a tint of the light. Else glass is grey and as bright
+as the brightest channel of the brightest tissue, within these limits."""
 
 BLOCK: Final = 3
 SAMPLES: Final = 8_000
@@ -89,26 +90,38 @@ def colour_flags(seen: Colours) -> set[str]:
         return found
     if np.percentile(np.ptp(inside, axis=1), 99) <= GREY_CHROMA:
         return found | {"greyscale"}
-    green = _green(inside, np.full(3, WHITE, np.float32))
-    glass = np.median(seen.light[brightness >= np.percentile(brightness, 98)], axis=0)
-    if glass.min() > BACKGROUND_MIN and np.ptp(glass) < BACKGROUND_CHROMA:
-        green = np.maximum(green, _green(inside, glass))
+    green = np.maximum(_green(inside, _grey_light(seen)), _green(inside, glass(seen)))
     if (green < (GREEN_SHARE, GREEN_PIXELS, GREEN_LEAD)).any():
         found.add("not-he")
     return found
 
 
-def _green(light: Light, glass: Light) -> npt.NDArray[np.float64]:
+def glass(seen: Colours) -> Light:
+    """RGB of the light that passes where there is no tissue, shape (3,)."""
+    brightness = seen.light.mean(axis=1)
+    brightest = seen.light[brightness >= np.percentile(brightness, 98)]
+    found = np.asarray(np.median(brightest, axis=0), np.float32)
+    if found.min() > BACKGROUND_MIN and np.ptp(found) < BACKGROUND_CHROMA:
+        return found
+    return _grey_light(seen)
+
+
+def _grey_light(seen: Colours) -> Light:
+    level = np.percentile(seen.light.max(axis=1), 99)
+    return np.full(3, np.clip(level, BACKGROUND_MIN, WHITE), np.float32)
+
+
+def _green(light: Light, white: Light) -> npt.NDArray[np.float64]:
     """Green's share of the density of tissue, how many pixels it leads, and how far.
 
     Parameters
     ----------
     light : ndarray, shape (n, 3)
         RGB of tissue.
-    glass : ndarray, shape (3,)
+    white : ndarray, shape (3,)
         RGB of no tissue.
     """
-    density = np.maximum(-np.log((light + 1) / (glass + 1)), 0)
+    density = np.maximum(-np.log((light + 1) / (white + 1)), 0)
     total = density.sum(axis=1)
     stained = total > STAINED_DENSITY
     if not stained.any():
