@@ -58,7 +58,11 @@ def running_app() -> Iterator[None]:
             yield
         finally:
             server.terminate()
-            server.wait(timeout=15)
+            try:
+                server.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
 
 
 def shoot(page: Page, out: Path, name: str, height: int | None = None) -> None:
