@@ -17,10 +17,9 @@ import typer
 
 from cellularity_core import __version__
 from cellularity_core.agreement_command import add_commands as add_agreement
-from cellularity_core.conventions import DEFAULT_MPP, METHODS, MPP_RANGE
+from cellularity_core.conventions import DEFAULT_MPP, DEFAULT_SET, METHODS, MPP_RANGE
 from cellularity_core.errors import CellularityError
 from cellularity_core.messages import complain
-from cellularity_core.model_store import DEFAULT_SET
 from cellularity_core.recalibrate_command import add_commands as add_recalibrate
 from cellularity_core.reproduce_command import add_commands as add_reproduce
 

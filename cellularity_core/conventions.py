@@ -29,6 +29,9 @@ NETWORK_OF: Final = {
 }
 """Network that each method looks through where a model set does not say otherwise."""
 
+DEFAULT_SET: Final = "breast-1"
+"""Model set that scores where nobody names another."""
+
 DEFAULT_MPP: Final = 0.5
 """um/px assumed where neither the file nor the user says: 20x."""
 

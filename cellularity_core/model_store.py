@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from cellularity_core.calibration import Calibration
-from cellularity_core.conventions import INTERVAL, METHODS, NETWORK_OF
+from cellularity_core.conventions import DEFAULT_SET, INTERVAL, METHODS, NETWORK_OF
 from cellularity_core.errors import ModelError
 from cellularity_core.uncertainty import SCALES, Interval
 
 MANIFEST: Final = "manifest.json"
-DEFAULT_SET: Final = "starter"
 
 
 def default_root() -> Path:

@@ -15,7 +15,7 @@ import torch
 from skimage import feature
 
 from cellularity_core.blobs import BLOB_THRESHOLDS, SIGMAS
-from cellularity_core.conventions import CLASSES, COMBINED, FEATURE_MPP, FEATURE_PIXELS
+from cellularity_core.conventions import CLASSES, COMBINED, FEATURE_MPP, FEATURE_PIXELS, METHODS
 from cellularity_core.features import AREA_THRESHOLDS
 from cellularity_core.model_store import ModelSet
 from cellularity_core.patch import Patch
@@ -99,14 +99,14 @@ class NaivePipeline:
             row = blob_log_features(self._small(maps))[None]
             views.setdefault("gbt", []).append(float(self._trees.predict(row)[0]))
             shares.append(self._explainer.shap_values(row)[0])
-        alone = {
-            method: min(1.0, max(0.0, float(np.mean(views[looked]))))
-            for method in self._model_set.methods
-            for looked in ["gbt" if method == "gbt" else self._model_set.network_of(method)]
-            if method != COMBINED
-        }
+        alone = {"gbt": views["gbt"]}
+        for method in METHODS:
+            if method not in ("gbt", COMBINED):
+                alone[method] = views.get(self._model_set.network_of(method), [])
         scores = {
-            method: float(np.mean([alone[part] for part in self._model_set.parts(method)]))
+            method: float(
+                np.mean([np.clip(np.mean(alone[p]), 0, 1) for p in self._model_set.parts(method)])
+            )
             for method in self._model_set.methods
         }
         return scores, np.mean(shares, axis=0)

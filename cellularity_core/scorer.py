@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from cellularity_core import quality, tiling
 from cellularity_core.boosting import BoostedTrees
-from cellularity_core.conventions import FEATURE_MPP, METHODS
+from cellularity_core.conventions import DEFAULT_SET, FEATURE_MPP, METHODS
 from cellularity_core.engine import CompiledNetwork, Network, TorchNetwork, resolve_device
 from cellularity_core.errors import ModelError
 from cellularity_core.features import features
 from cellularity_core.masks import tissue_mask
-from cellularity_core.model_store import DEFAULT_SET, ModelSet, open_set
+from cellularity_core.model_store import ModelSet, open_set
 from cellularity_core.nuclei import detect_nuclei, rescaled
 from cellularity_core.patch import Patch
 from cellularity_core.resample import resample, resize

@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 from sqlalchemy.orm import Session
 
-from cellularity_core.conventions import DEFAULT_MPP
+from cellularity_core.conventions import DEFAULT_MPP, DEFAULT_SET
 from cellularity_core.export import SOFTWARE
 from cellularity_core.fingerprint import fingerprint
-from cellularity_core.model_store import DEFAULT_SET
 from cellularity_core.patch import Patch, pixel_digest
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer

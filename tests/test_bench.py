@@ -26,7 +26,7 @@ def test_features_by_blob_log_are_our_features() -> None:
 @pytest.mark.filterwarnings("ignore:LightGBM binary classifier:UserWarning")
 def test_the_naive_pipeline_gives_the_scorers_scores() -> None:
     views = len(VIEWS)
-    scorer = Scorer.open("starter", device="cpu", views=views)
+    scorer = Scorer.open("breast-1", device="cpu", views=views)
     pipeline = naive.NaivePipeline(scorer.model_set, views)
     for patch in bench.synthetic_patches(2, scorer.model_set.mpp):
         (result,) = scorer.score([patch], maps=False)

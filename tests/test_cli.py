@@ -73,7 +73,7 @@ def test_json_says_what_the_scorer_says(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "scores.json"
     assert main(["score", str(folder), "--json", str(target)]) == 0
     content = json.loads(target.read_text())
-    scorer = Scorer.open("starter")
+    scorer = Scorer.open("breast-1")
     results = list(scorer.score(collect([folder]), maps=False))
     assert without_seconds(content) == without_seconds(
         export.document(
@@ -149,7 +149,7 @@ def test_without_an_output_a_table_is_printed(folder: Path, capsys) -> None:
     assert "a.png" in out
     assert "Research use only" in out
     assert "weak TC" in out
-    value = next(Scorer.open("starter").score(collect([folder / "a.png"]))).scores["gbt"].value
+    value = next(Scorer.open("breast-1").score(collect([folder / "a.png"]))).scores["gbt"].value
     assert f"{value:.0%} (" in out
 
 
@@ -167,7 +167,7 @@ def test_overlay_draws_on_the_patch(folder: Path, tmp_path: Path) -> None:
     assert main(["score", str(folder / "b.png"), "--overlay", str(tmp_path / "new" / "dir")]) == 0
     pictures = sorted((tmp_path / "new" / "dir").iterdir())
     assert [p.name for p in pictures] == ["b-cascade.png", "b-gbt.png"]
-    result = next(Scorer.open("starter").score(collect([folder / "b.png"])))
+    result = next(Scorer.open("breast-1").score(collect([folder / "b.png"])))
     with Image.open(folder / "b.png") as patch, Image.open(pictures[1]) as picture:
         expected = export.overlay(np.asarray(patch), result.activations["gbt"])
         np.testing.assert_array_equal(np.asarray(picture), expected)
@@ -228,7 +228,7 @@ def test_a_patch_without_tissue_is_a_result(tmp_path: Path, capfdbinary) -> None
         (["--mpp", "big"], "--mpp"),
         (["--models", "gbt,unet"], "gbt, cascade, direct-r, direct-c"),
         (["--models", ","], "--models"),
-        (["--model-set", "paris"], "starter"),
+        (["--model-set", "paris"], "breast-1"),
         (["--tta", "0"], "--tta"),
         (["--tta", "9"], "--tta"),
         (["--device", "tpu"], "--device"),

@@ -1,6 +1,6 @@
 """The page Models: what it tells of a set, who puts one in use, and what scores from then on.
 
-The sets are made here of the shipped one: `starter` as it is, `other` that looks at another
+The sets are made here of the shipped one: `breast-1` as it is, `other` that looks at another
 pixel size, so that its scores differ.
 """
 
@@ -31,7 +31,7 @@ from cellularity_core.synthetic import demo_patches
 from cellularity_core.uncertainty import SCALES, Interval
 from db import model_sets, records
 from db.session import snapshot, transaction
-from pages.parts import models_data, scoring, sign_in, state
+from pages.parts import models_active, models_data, scoring, sign_in, state
 from pages.parts.models_compare import cautions
 from pages.parts.models_data import Curve, Measured
 from pages.parts.models_figures import curve_figure
@@ -41,7 +41,7 @@ from pages.parts.words import METHOD_NAMES, percent
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = str(ROOT / "app.py")
-SHIPPED = default_root() / "starter"
+SHIPPED = default_root() / "breast-1"
 ISSUER = "https://id.example.org"
 AUTH = {
     "redirect_uri": "https://cellularity.example.org/oauth2callback",
@@ -69,12 +69,13 @@ def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "models.db"))
     monkeypatch.setenv("CELLULARITY_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(st, "secrets", Secrets())
+    monkeypatch.setattr(models_active, "DEFAULT_SET", "starter")
     options = {name: config.get_option(name) for name in ("server.address", "secrets.files")}
     config.set_option("secrets.files", [str(tmp_path / "secrets.toml")])
     store.clear()
     sign_in.forget()
     scoring.forget()
-    make_set(tmp_path, "starter")
+    make_set(tmp_path, "breast-1")
     yield
     sign_in.forget()
     store().dispose()
@@ -211,7 +212,7 @@ def test_every_figure_of_every_method_is_told_with_its_interval() -> None:
         "Benign fields",
         "AUC",
     ]
-    methods = open_set("starter").manifest["methods"]
+    methods = open_set("breast-1").manifest["methods"]
     assert [row[0] for row in rows] == [
         "Nuclei features GBT",
         "Nuclei maps SR",
@@ -342,12 +343,12 @@ def test_curves_leave_out_what_was_not_measured() -> None:
 
 def test_a_recalibrated_set_says_of_what_and_to_which_scale(tmp_path: Path) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        manifest |= {"recalibrated_from": "starter", "scale": "Dr *Kim*"}
+        manifest |= {"recalibrated_from": "breast-1", "scale": "Dr *Kim*"}
 
     make_set(tmp_path, "kim", change)
     at = app("models", reader="Ada")
     at.selectbox(key=state.CARD_OF).set_value("kim").run()
-    assert at.info[0].value.startswith("A recalibrated set: it finds what “starter” finds")
+    assert at.info[0].value.startswith("A recalibrated set: it finds what “breast-1” finds")
     assert "Reference: scores on this scale: Dr *Kim*." in words(at)
     assert "On the patches that a reader scored for it" in words(at)
     assert "**The scale changes**: scores are then on “scale: Dr *Kim*”" in words(at)
@@ -358,10 +359,10 @@ def test_two_sets_stand_side_by_side_with_what_must_be_known(tmp_path: Path, oth
     heads, *rows = table_rows(at, -1)
     assert heads[0] == "Method and model set"
     assert [row[0] for row in rows[:2]] == [
-        "Nuclei features GBT A: starter",
+        "Nuclei features GBT A: breast-1",
         "Nuclei features GBT B: other",
     ]
-    assert len(rows) == 2 * len(open_set("starter").methods)
+    assert len(rows) == 2 * len(open_set("breast-1").methods)
     assert rows[0][1:] == rows[1][1:]
     assert not at.warning
     assert "Both: weak TC scale, not a pathologist's." in words(at)
@@ -371,8 +372,8 @@ def test_two_sets_stand_side_by_side_with_what_must_be_known(tmp_path: Path, oth
         manifest["methods"]["gbt"]["figures"]["n"] = 7
 
     make_set(tmp_path, "kim", change)
-    scale, patches = cautions(open_set("starter"), open_set("kim"))
-    assert "not on the same scale (starter: weak TC scale, not a pathologist's" in scale
+    scale, patches = cautions(open_set("breast-1"), open_set("kim"))
+    assert "not on the same scale (breast-1: weak TC scale, not a pathologist's" in scale
     assert patches.startswith(f"Not measured on the same patches: {METHOD_NAMES['gbt']}. ")
 
 
@@ -382,7 +383,7 @@ def test_a_set_that_cannot_be_opened_is_named_and_the_others_are_shown(
     (tmp_path / "models" / "other" / "manifest.json").write_text("{}")
     at = app("models")
     assert "The manifest of the model set 'other' cannot be used" in at.warning[0].value
-    assert len(table_rows(at)) == 1 + len(open_set("starter").methods)
+    assert len(table_rows(at)) == 1 + len(open_set("breast-1").methods)
 
 
 # Who puts a set in use, and what follows
@@ -390,20 +391,28 @@ def test_a_set_that_cannot_be_opened_is_named_and_the_others_are_shown(
 
 def test_without_a_choice_the_default_scores_and_nothing_is_warned_of() -> None:
     at = app("models", reader="Ada")
-    assert "In use: **starter** (the software's default; nobody has chosen another)." in words(at)
+    assert "In use: **breast-1** (the software's default; nobody has chosen another)." in words(at)
     assert not at.warning
     assert not at.error
     assert not any("models.switch" in str(button.key) for button in at.button)
 
 
+def test_where_the_default_is_missing_the_first_scores_and_that_is_said(
+    other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models_active, "DEFAULT_SET", "lost")
+    told = words(app("models", reader="Ada"))
+    assert "In use: **other** (the first in the folder; nobody has chosen another)." in told
+
+
 def test_a_switch_says_what_it_changes_and_every_page_scores_by_it(other: str) -> None:
-    before, after = (shown_values(scored_by(name)) for name in ("starter", other))
+    before, after = (shown_values(scored_by(name)) for name in ("breast-1", other))
     assert before != after
     watching = drop(app(reader="Kim"))
     assert cards(watching) == before
     at = app("models", reader="Ada")
     at.selectbox(key=state.CARD_OF).set_value(other).run()
-    assert "are scored by **other** instead of **starter**, for everybody" in words(at)
+    assert "are scored by **other** instead of **breast-1**, for everybody" in words(at)
     assert "none is running now" in words(at)
     assert active() is None
     at.button(key=switch_key(other)).click().run()
@@ -421,10 +430,10 @@ def test_a_choice_of_ones_own_is_said_and_ends_with_a_switch(tmp_path: Path, oth
     make_set(tmp_path, "third", lambda manifest: manifest.update(mpp=0.4))
     at = drop(app(reader="Kim"))
     [box] = [box for box in at.selectbox if box.label == "Models"]
-    assert box.options == ["other", "starter (in use)", "third"]
+    assert box.options == ["breast-1 (in use)", "other", "third"]
     box.set_value(other).run()
     assert cards(at) == shown_values(scored_by(other))
-    assert "Your own choice, for you alone; everybody else scores with starter." in words(at)
+    assert "Your own choice, for you alone; everybody else scores with breast-1." in words(at)
     put_in_use("third", reader="Ada")
     assert cards(at.run()) == shown_values(scored_by("third"))
     assert "Your own choice" not in words(at)
@@ -499,10 +508,10 @@ def test_a_chosen_set_that_is_not_there_as_chosen_is_warned_of_on_every_page(
     assert "The models that were chosen cannot be used." in told
     assert "Ada chose “other” on" in told
     assert why in told
-    assert "Until then scores come from “starter”" in told
+    assert "Until then scores come from “breast-1”" in told
     assert "In use:" not in words(at)
     at = drop(app(reader="Kim"))
-    assert cards(at) == shown_values(scored_by("starter"))
+    assert cards(at) == shown_values(scored_by("breast-1"))
     assert "The models that were chosen cannot be used." in words(at)
 
 
@@ -530,8 +539,8 @@ def test_a_choice_can_be_made_again_after_a_fault(tmp_path: Path, other: str) ->
     put_in_use(other, reader="Ada")
     remove(tmp_path / "models" / other)
     at = app("models", reader="Ada")
-    at.button(key=switch_key("starter")).click().run()
-    assert active().name == "starter"
+    at.button(key=switch_key("breast-1")).click().run()
+    assert active().name == "breast-1"
     assert not at.error
 
 
@@ -570,16 +579,16 @@ def only_study() -> records.StudyRecord:
 
 
 def test_an_open_study_keeps_the_models_it_was_made_with(other: str) -> None:
-    first = scored_by("starter")
+    first = scored_by("breast-1")
     at = study_form()
     at.button(key=state.STUDY_CREATE).click().run()
     assert not at.exception
     study = only_study()
-    assert (study.state, study.model_set) == ("open", "starter")
+    assert (study.state, study.model_set) == ("open", "breast-1")
     put_in_use(other, reader="Ada")
     assert active().name == other
     study = only_study()
-    assert (study.model_set, study.model_sha256) == ("starter", open_set("starter").sha256)
+    assert (study.model_set, study.model_sha256) == ("breast-1", open_set("breast-1").sha256)
     with transaction(store()) as db:
         step = records.next_assignment(db, study_id=study.id, reader="Mae")
         assert isinstance(step, records.AssignmentRecord)
@@ -602,10 +611,10 @@ def test_an_open_study_keeps_the_models_it_was_made_with(other: str) -> None:
         m: (s.value, s.low, s.high) for m, s in first.scores.items()
     }
     assert {(s.model_set, s.model_sha256) for s in shown.values()} == {
-        ("starter", open_set("starter").sha256)
+        ("breast-1", open_set("breast-1").sha256)
     }
     at = app("models", reader="Ada")
-    at.selectbox(key=state.CARD_OF).set_value("starter").run()
+    at.selectbox(key=state.CARD_OF).set_value("breast-1").run()
     assert "The study that is running keeps the set it was made with." in words(at)
 
 

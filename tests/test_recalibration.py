@@ -217,7 +217,7 @@ def test_a_scale_needs_a_name(name):
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the shipped set."""
     root = tmp_path_factory.mktemp("models")
-    shutil.copytree(model_store.open_set().folder, root / "starter")
+    shutil.copytree(model_store.open_set().folder, root / "breast-1")
     return root
 
 
@@ -242,23 +242,31 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, fl
 
 def test_end_to_end_a_known_reader_is_found_again(models, scored, capsys):
     table, wanted = scored
-    arguments = ["recalibrate", "starter", "--scores", str(table), "--percent", "--out", "reader-a"]
+    arguments = [
+        "recalibrate",
+        "breast-1",
+        "--scores",
+        str(table),
+        "--percent",
+        "--out",
+        "reader-a",
+    ]
     arguments += ["--scale-name", "A.B., north", "--models-root", str(models)]
     assert main([*arguments, "--half-width", "0.3"]) == 0, capsys.readouterr().err
     said = capsys.readouterr().out
     assert "A half width of 30 is reached" in said and "reader: A.B., north" in said
 
     made = model_store.open_set("reader-a", models)
-    source = model_store.open_set("starter", models)
+    source = model_store.open_set("breast-1", models)
     assert made.scale == "reader: A.B., north"
-    assert made.manifest["recalibrated_from"] == {"name": "starter", "sha256": source.sha256}
+    assert made.manifest["recalibrated_from"] == {"name": "breast-1", "sha256": source.sha256}
     assert made.sha256 != source.sha256
     assert tuple(made.manifest["calibration"]) == source.methods
     about = made.manifest["methods"]["gbt"]
     assert about["figures"]["mse"][0] < about["before"]["mse"][0]
 
     patches = [load_patch((table.parent / n).read_bytes(), n, 0.5) for n in list(wanted)[::4]]
-    before = Scorer.open("starter", root=models).score(patches, maps=False)
+    before = Scorer.open("breast-1", root=models).score(patches, maps=False)
     after = Scorer.open("reader-a", root=models).score(patches, maps=False)
     off = []
     for old, new in zip(before, after, strict=True):
@@ -283,16 +291,16 @@ def test_end_to_end_a_known_reader_is_found_again(models, scored, capsys):
     assert "There is a 'reader-a'" in capsys.readouterr().err
     arguments[1], arguments[6] = "reader-a", "again"
     assert main(arguments) == 1
-    assert "recalibrate 'starter', which it was made from" in capsys.readouterr().err
-    assert model_store.available(models) == ["reader-a", "starter"]
-    assert sorted(p.name for p in models.iterdir()) == ["reader-a", "starter"]
+    assert "recalibrate 'breast-1', which it was made from" in capsys.readouterr().err
+    assert model_store.available(models) == ["breast-1", "reader-a"]
+    assert sorted(p.name for p in models.iterdir()) == ["breast-1", "reader-a"]
 
 
 def test_an_altered_map_is_another_set(models):
-    manifest = json.loads((models / "starter" / "manifest.json").read_text())
+    manifest = json.loads((models / "breast-1" / "manifest.json").read_text())
     about = manifest["methods"]["gbt"]
     one = model_store.set_sha256(manifest)
-    assert one == model_store.open_set("starter", models).sha256
+    assert one == model_store.open_set("breast-1", models).sha256
     assert one == model_store.set_sha256(manifest | {"name": "other"})
     manifest["calibration"] = {"gbt": {"x": [0, 1], "y": [0, 1]}}
     two = model_store.set_sha256(manifest)
@@ -302,10 +310,10 @@ def test_an_altered_map_is_another_set(models):
 
 def test_how_a_method_scores_is_kept(models):
     """What a manifest says of a method beyond its measurements goes into the new set."""
-    manifest = json.loads((models / "starter" / "manifest.json").read_text())
+    manifest = json.loads((models / "breast-1" / "manifest.json").read_text())
     manifest["methods"]["gbt"]["of"] = ["gbt", "cascade"]
     manifest["ablation"] = [{"ingredient": "stain", "icc": 0.9}]
-    source = model_store.ModelSet("s", models / "starter", manifest, "ab" * 32)
+    source = model_store.ModelSet("s", models / "breast-1", manifest, "ab" * 32)
     x = np.linspace(0, 1, 12)
     measured = dict.fromkeys(("icc_a1", "mse", "kappa4", "pk"), (0.5, 0.4, float("nan")))
     made, interval, _ = fit_method(x, reader(x), range(12), SCALE)
@@ -321,7 +329,7 @@ def test_how_a_method_scores_is_kept(models):
 
 
 def test_a_set_with_one_width_keeps_it(models):
-    old = model_store.open_set("starter", models)
+    old = model_store.open_set("breast-1", models)
     half = old.manifest["methods"]["gbt"]["half_width"]
     assert old.half_width("gbt") == half
     low, high = old.interval("gbt").limits([0.05, 0.5], None)
@@ -331,12 +339,12 @@ def test_a_set_with_one_width_keeps_it(models):
 
 
 def test_a_damaged_interval_is_told_when_the_set_is_opened(models, tmp_path):
-    (tmp_path / "starter").mkdir()
-    manifest = json.loads((models / "starter" / "manifest.json").read_text())
+    (tmp_path / "breast-1").mkdir()
+    manifest = json.loads((models / "breast-1" / "manifest.json").read_text())
     manifest["methods"]["cascade"]["interval"] = {"scale": 3}
-    (tmp_path / "starter" / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "breast-1" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="interval"):
-        model_store.open_set("starter", tmp_path)
+        model_store.open_set("breast-1", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +362,7 @@ def test_the_command_refuses_in_a_sentence(models, scored, tmp_path, capsys, row
     shutil.copy(folder / "3.png", folder / "copy.png")
     table = tmp_path / "t.csv"
     table.write_text("\n".join(["image,score", *rows]))
-    arguments = ["recalibrate", "starter", "--scores", str(table), "--images", str(folder)]
+    arguments = ["recalibrate", "breast-1", "--scores", str(table), "--images", str(folder)]
     assert main([*arguments, "--out", "refused", "--models-root", str(models)]) == 1
     said = capsys.readouterr().err
     assert match in said and "Traceback" not in said
@@ -363,6 +371,13 @@ def test_the_command_refuses_in_a_sentence(models, scored, tmp_path, capsys, row
 
 @pytest.mark.parametrize("name", ["../x", "a b", "", ".hidden", "x" * 65])
 def test_names_that_no_folder_should_have(models, scored, capsys, name):
-    arguments = ["recalibrate", "starter", "--scores", str(scored[0]), "--models-root", str(models)]
+    arguments = [
+        "recalibrate",
+        "breast-1",
+        "--scores",
+        str(scored[0]),
+        "--models-root",
+        str(models),
+    ]
     assert main([*arguments, "--percent", "--out", name]) == 1
     assert "cannot name a model set" in capsys.readouterr().err

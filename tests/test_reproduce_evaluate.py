@@ -21,7 +21,7 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return Scorer.open("starter", device="cpu", threads=1)
+    return Scorer.open("breast-1", device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")

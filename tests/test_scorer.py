@@ -36,7 +36,7 @@ def made(pixels: np.ndarray, mpp: float = 0.5) -> Patch:
     return Patch("made", pixels, mpp, "user", pixel_digest(pixels))
 
 
-@pytest.mark.parametrize("name", ["segmentation", "cascade", "direct-r", "direct-c"])
+@pytest.mark.parametrize("name", ["cascade", "direct-r", "direct-c"])
 def test_both_engines_give_the_same_numbers(scorer, patches, name):
     chosen = scorer.model_set
     weights = chosen.file(f"{name}.safetensors")
@@ -173,11 +173,11 @@ def test_unusable_choices(arguments, match):
         Scorer.open(**arguments)
 
 
-@pytest.mark.parametrize("name", ["gbt.txt", "segmentation.safetensors", "direct-c.onnx"])
+@pytest.mark.parametrize("name", ["gbt.txt", "cascade.safetensors", "direct-c.onnx"])
 def test_an_altered_file_is_refused(tmp_path, name):
     source = model_store.open_set().folder
-    shutil.copytree(source, tmp_path / "starter")
-    path = tmp_path / "starter" / name
+    shutil.copytree(source, tmp_path / "breast-1")
+    path = tmp_path / "breast-1" / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -186,10 +186,10 @@ def test_an_altered_file_is_refused(tmp_path, name):
 
 
 def test_a_broken_manifest_is_refused(tmp_path):
-    (tmp_path / "starter").mkdir()
-    (tmp_path / "starter" / "manifest.json").write_text(json.dumps({"files": {}}))
+    (tmp_path / "breast-1").mkdir()
+    (tmp_path / "breast-1" / "manifest.json").write_text(json.dumps({"files": {}}))
     with pytest.raises(ModelError, match=r"manifest .* cannot be used"):
-        model_store.open_set("starter", tmp_path)
+        model_store.open_set("breast-1", tmp_path)
 
 
 def test_the_shipped_set_is_small_and_has_its_cards():

@@ -184,21 +184,26 @@ def _ablation(manifest: Mapping[str, Any]) -> list[str]:
 
 def _quality() -> list[str]:
     """How well the warnings of a patch's quality work."""
-    rows = [
+    told = quality.rates()
+    alarms = told["false_alarms"]
+    return [
         "## Warnings of a patch's quality",
         "",
-        "Share of sound patches warned of, and of spoilt ones caught; patients that no "
-        "threshold was set on.",
+        f"Of {told['patches']} sound patches of {told['patients']} patients "
+        f"{100 * alarms['any']:.1f} % are warned of and {100 * alarms['unreliable']:.1f} % called "
+        "not reliable, by limits that their own patients did not set. By warning: "
+        + ", ".join(
+            f"{flag} {100 * share:.1f} %"
+            for flag, share in alarms.items()
+            if flag not in ("any", "unreliable") and share > 0
+        )
+        + "; the others none.",
         "",
-        "| warning | false alarms | caught |",
-        "|---|---|---|",
+        "| made from them | caught |",
+        "|---|---|",
+        *(f"| {kind} | {100 * one['share']:.1f} % |" for kind, one in told["caught"].items()),
+        "",
     ]
-    for flag, told in quality.rates().items():
-        kinds = told.get("caught", {})
-        shares = kinds.items() if isinstance(kinds, Mapping) else [("", kinds)]
-        caught = ", ".join(f"{kind} {100 * share:.0f} %".strip() for kind, share in shares)
-        rows.append(f"| {flag} | {100 * told['false_alarm']:.1f} % | {caught or '-'} |")
-    return [*rows, ""]
 
 
 def _interval(values: Sequence[float | None], digits: int = 3) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellularity_core.classical.command import train_classical
+from cellularity_core.classical_command import train_classical
 
 if TYPE_CHECKING:
     from cellularity_core.training.plan import Plan
@@ -101,7 +101,7 @@ def _plan(
 def train_segmentation(
     data: Data,
     out: Out,
-    recipe: RecipeName = "starter",
+    recipe: RecipeName = "breast-1",
     fold: Fold = None,
     folds: Folds = 3,
     seed: Seed = 0,
@@ -134,7 +134,7 @@ def train_segmentation(
 def train_gbt(
     data: Data,
     out: Out,
-    recipe: RecipeName = "starter",
+    recipe: RecipeName = "breast-1",
     folds: Folds = 3,
     seed: Seed = 0,
     device: Device = "auto",
@@ -165,7 +165,7 @@ def train_gbt(
 def train_cascade(
     data: Data,
     out: Out,
-    recipe: RecipeName = "starter",
+    recipe: RecipeName = "breast-1",
     fold: Fold = None,
     folds: Folds = 3,
     seed: Seed = 0,
@@ -206,7 +206,7 @@ def train_direct(
             help="regression (R) or classification (C); by default the recipe's, R of both.",
         ),
     ] = None,
-    recipe: RecipeName = "starter",
+    recipe: RecipeName = "breast-1",
     fold: Fold = None,
     folds: Folds = 3,
     seed: Seed = 0,
@@ -246,7 +246,7 @@ def train_set(
     data: Data,
     out: Out,
     models: Annotated[Path, typer.Option("--models", help="Folder of the finished model set.")],
-    recipe: RecipeName = "starter",
+    recipe: RecipeName = "breast-1",
     folds: Folds = 3,
     seed: Seed = 0,
     resume: Resume = False,

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from cellularity_core.conventions import DEFAULT_SET
 from cellularity_core.errors import ModelError
-from cellularity_core.model_store import DEFAULT_SET, ModelSet, available, open_set
+from cellularity_core.model_store import ModelSet, available, open_set
 from db import model_sets
 from db.model_sets import ActiveSet
 from db.session import snapshot
@@ -12,7 +13,7 @@ from pages.parts.store import store
 
 NO_SETS = (
     "There are no models in the folder models/, so nothing can be scored; get the model set "
-    "`starter` with the software, or train one with `cellularity train`."
+    "`breast-1` with the software, or train one with `cellularity train`."
 )
 
 
@@ -24,7 +25,8 @@ class InUse:
     ----------
     models : ModelSet
     chosen : ActiveSet or None
-        What an admin chose; None: nobody has, and the software's own default is used.
+        What an admin chose; None: nobody has, and the software's own default is used or,
+        where that is not there, the first set in the folder.
     fault : str or None
         Why `models` is not what was chosen, in sentences.
     """
@@ -32,6 +34,11 @@ class InUse:
     models: ModelSet
     chosen: ActiveSet | None
     fault: str | None
+
+    @property
+    def is_default(self) -> bool:
+        """Whether `models` is the software's own default."""
+        return self.models.name == DEFAULT_SET
 
 
 def active_set() -> InUse:
