@@ -65,7 +65,7 @@ def test_bench_measures_everything_once(tmp_path: Path, monkeypatch, capsys) -> 
     assert "blob_log" in capsys.readouterr().out
     content = json.loads(target.read_text())
     figures = {figure["name"]: figure for figure in content["figures"]}
-    assert len(figures) == 3 + 1 + 2 + 2 * 4 + 2
+    assert len(figures) == 3 + 1 + 2 + 2 * 3 + 2
     for name, figure in figures.items():
         # A rate is a difference of two timings; on a busy machine it can be anything.
         assert math.isfinite(figure["value"]), name
