@@ -1,20 +1,29 @@
-"""Is a patch in focus? Fine detail over coarse, so that contrast does not matter."""
+"""Is a patch in focus? Fine detail over coarse, so that contrast does not matter.
 
-from collections.abc import Sequence
-from itertools import pairwise
+Fine detail is measured along four directions and the least counts: a picture that was
+moved keeps its detail across the movement.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 
-from cellularity_core.quality.views import View, halved, smooth
+from cellularity_core.quality.views import Plane, View, halved, smooth
 
-SIGMAS: Final = (0.8, 1.6, 3.2)
-"""Gaussian scales in pixels between which fine and coarse detail lie."""
+FINE_SIGMA: Final = 0.8
+"""Gaussian scale in pixels at which fine detail is looked for, one pixel to the next."""
+
+COARSE_SIGMAS: Final = (1.6, 3.2)
+"""Gaussian scales in pixels between which coarse detail lies."""
+
+DIRECTIONS: Final = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""Steps (down, right) along which detail is measured."""
 
 FOCUS_FLOOR: Final = 0.5
 """Fine detail (root mean square, grey levels) that rounding and noise can feign; lowest
-of 124 sharp patches 4.0."""
+of 124 sharp patches 3.0."""
 
 
 def focus(parts: Sequence[View]) -> float:
@@ -27,27 +36,43 @@ def focus(parts: Sequence[View]) -> float:
     Returns
     -------
     float
-        Root mean square of the band between the first two of `SIGMAS` over that
-        of the last two; about 0.6 to 1.4 when sharp. 0 where fine detail is no
-        more than noise, infinite where there is no tissue to measure.
+        Root mean square of the second difference in the direction that has least,
+        over that of the band between `COARSE_SIGMAS`; about 0.5 to 0.8 when sharp.
+        0 where fine detail is no more than noise, infinite where there is no tissue
+        to measure.
     """
-    fine = coarse = 0.0
+    fine = np.zeros(len(DIRECTIONS))
+    coarse = 0.0
     measured = 0
-    added = [SIGMAS[0], *((b * b - a * a) ** 0.5 for a, b in pairwise(SIGMAS))]
     for part in parts:
         grey = np.asarray(cv2.cvtColor(part.pixels, cv2.COLOR_RGB2GRAY), np.float32)
         weight = part.tissue.astype(np.float32)
-        first = smooth(grey, added[0])
-        second = smooth(first, added[1])
-        band = first - second
-        fine += float(np.vdot(band * weight, band))
         measured += int(part.tissue.sum())
-        # the second is smooth enough to be followed on every other pixel
+        first = smooth(grey, FINE_SIGMA)
+        inner = weight[1:-1, 1:-1]
+        for number, bend in enumerate(_bends(first)):
+            fine[number] += float(np.vdot(bend * inner, bend))
+        low, high = COARSE_SIGMAS
+        second = smooth(first, (low**2 - FINE_SIGMA**2) ** 0.5)
+        # smooth enough to be followed on every other pixel
         second, weight = halved(second), halved(weight)
-        band = second - smooth(second, added[2] / 2)
+        band = second - smooth(second, (high**2 - low**2) ** 0.5 / 2)
         coarse += 4 * float(np.vdot(band * weight, band))
     if measured == 0:
         return float("inf")
-    if fine <= FOCUS_FLOOR**2 * measured:
+    least = float(fine.min())
+    if least <= FOCUS_FLOOR**2 * measured:
         return 0.0
-    return float(np.sqrt(fine / max(coarse, 1e-9)))
+    return float(np.sqrt(least / max(coarse, 1e-9)))
+
+
+def _bends(plane: Plane) -> Iterator[Plane]:
+    """Second differences along each of `DIRECTIONS`, per square of a pixel's length."""
+    height, width = plane.shape
+    middle = 2 * plane[1:-1, 1:-1]
+    for down, right in DIRECTIONS:
+        ahead = plane[1 + down : height - 1 + down, 1 + right : width - 1 + right]
+        behind = plane[1 - down : height - 1 - down, 1 - right : width - 1 - right]
+        bend = middle - ahead
+        bend -= behind
+        yield bend if 0 in (down, right) else np.asarray(bend / 2, np.float32)

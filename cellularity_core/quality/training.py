@@ -27,7 +27,7 @@ from cellularity_core.patch import Patch, load_patch
 from cellularity_core.quality import FLAGS, MODEL, assess, spoiling
 from cellularity_core.quality.colour import colours
 from cellularity_core.quality.scale import magnification, measures
-from cellularity_core.quality.stain import distance, stain
+from cellularity_core.quality.staining import distance, stain
 from cellularity_core.quality.views import views
 
 MPP: Final = 0.5
@@ -58,7 +58,8 @@ twice or half of it."""
 
 STAIN_QUANTILE: Final = 0.99
 STAIN_MARGIN: Final = 1.25
-"""The limit of the stain: this many times a quantile of held-out patches."""
+"""The limit of the stain: this many times a quantile of patches whose site was left out,
+since a laboratory never seen is no reason to warn as long as it stains like others."""
 
 DIGITS: Final = 4
 
@@ -68,10 +69,11 @@ Rows = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A patch and who it is from."""
+    """A patch, and who and which laboratory it is from."""
 
     pixels: Pixels
     patient: str
+    site: str
     number: int
 
 
@@ -201,37 +203,50 @@ def fit_stain(rows: Rows) -> dict[str, Any]:
     }
 
 
+def stain_limit(rows: Rows, site: npt.NDArray[np.str_]) -> float:
+    """Distance from which a stain is unusual, from distances to all other sites.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n, 5)
+        From `staining.stain`.
+    site : ndarray of str, shape (n,)
+        At least two kinds.
+    """
+    away = np.zeros(len(rows))
+    for name in np.unique(site):
+        model = fit_stain(rows[site != name])
+        for i in np.flatnonzero(site == name):
+            away[i] = distance(rows[i], model)
+    return STAIN_MARGIN * float(np.quantile(away, STAIN_QUANTILE))
+
+
 def models(cases: Sequence[Case], seen: Examples, fold: npt.NDArray[Any]) -> list[dict[str, Any]]:
     """A model for each fold, set on the others alone, and last one set on all.
 
-    Limits of a fold's model come from pictures of the other folds, each looked at
-    by the model that was not fitted to it.
+    The limit of scale of a fold's model comes from pictures of the other folds, each
+    looked at by the model that was not fitted to it.
     """
-    stains = [stain(colours(c.pixels, tissue_mask(c.pixels, MPP))) for c in cases]
-    stained = np.array([row is not None for row in stains])
-    stain_rows = np.array([np.zeros(5) if row is None else row for row in stains])
-    found, away = np.zeros(len(seen.truth)), np.full(len(cases), np.nan)
     groups = fold[seen.case]
-    scales, stain_fits = [], []
+    found = np.zeros(len(seen.truth))
+    scales = []
     for k in range(FOLDS):
-        scale = fit_scale(seen.rows[groups != k], seen.truth[groups != k])
-        held = np.flatnonzero(groups == k)
-        found[held] = [magnification(row, scale) for row in seen.rows[held]]
-        near = fit_stain(stain_rows[stained & (fold != k)])
-        for i in np.flatnonzero(stained & (fold == k)):
-            away[i] = distance(stain_rows[i], near)
-        scales.append(scale)
-        stain_fits.append(near)
+        scales.append(fit_scale(seen.rows[groups != k], seen.truth[groups != k]))
+        for i in np.flatnonzero(groups == k):
+            found[i] = magnification(seen.rows[i], scales[k])
     scales.append(fit_scale(seen.rows, seen.truth))
-    stain_fits.append(fit_stain(stain_rows[stained]))
+    stains = [stain(colours(c.pixels, tissue_mask(c.pixels, MPP))) for c in cases]
     made = []
-    for k in range(FOLDS + 1):
-        limit = scale_limit(found[groups != k], seen.kind[groups != k])
-        far = STAIN_MARGIN * float(np.nanquantile(away[fold != k], STAIN_QUANTILE))
+    for k, scale in enumerate(scales):
+        kept = groups != k
+        limit = scale_limit(found[kept], seen.kind[kept])
+        chosen = [i for i, row in enumerate(stains) if row is not None and fold[i] != k]
+        rows = np.array([stains[i] for i in chosen])
+        far = stain_limit(rows, np.array([cases[i].site for i in chosen]))
         made.append(
             {
-                "scale": scales[k] | {"limit": round(limit, 3)},
-                "stain": stain_fits[k] | {"limit": round(far, 2)},
+                "scale": scale | {"limit": round(limit, 3)},
+                "stain": fit_stain(rows) | {"limit": round(far, 2)},
             }
         )
     return made
@@ -320,7 +335,7 @@ def run(data: Sequence[str], out: Path, workers: int) -> dict[str, Any]:
     cases = []
     for number, sample in enumerate(samples):
         pixels = load_patch(sample.image.read_bytes(), sample.image.name, sample.mpp).pixels
-        cases.append(Case(pixels, sample.patient, number))
+        cases.append(Case(pixels, sample.patient, sample.site, number))
     fold = patient_folds(samples, FOLDS)
     with ProcessPoolExecutor(workers) as pool:
         made = list(pool.map(examples, cases, chunksize=8))
