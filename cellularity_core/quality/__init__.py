@@ -29,7 +29,7 @@ from typing import Any, Final, Protocol
 from cellularity_core.masks import tissue_mask
 from cellularity_core.patch import Patch
 from cellularity_core.quality.artefacts import FOLD_AREA, FOLD_FATAL, PEN_AREA, PEN_FATAL, fold, pen
-from cellularity_core.quality.colour import Colours, colour_flags, colours, glass
+from cellularity_core.quality.colour import Colours, colour_flags, colours
 from cellularity_core.quality.scale import magnification, measures
 from cellularity_core.quality.sharpness import focus
 from cellularity_core.quality.staining import STAIN_FATAL, distance, stain
@@ -187,7 +187,7 @@ def _judge_stained(
         and abs(magnification(measured, model["scale"])) > model["scale"]["limit"]
     ):
         raise_flag("wrong-scale")
-    inked = pen(patch.pixels, glass(seen), patch.mpp)
+    inked = pen(patch.pixels, seen.glass, patch.mpp)
     if inked > PEN_AREA:
         raise_flag("pen", inked > PEN_FATAL)
     doubled = fold(patch.pixels, tissue, patch.mpp)

@@ -52,7 +52,7 @@ little coloured as this; it removes a tint of the light. Else glass is grey and 
 as the brightest channel of the brightest tissue, within these limits."""
 
 BLOCK: Final = 3
-SAMPLES: Final = 8_000
+SAMPLES: Final = 4_000
 """Side of a block of pixels, and of how many blocks, about, colours are judged."""
 
 Light = npt.NDArray[np.float32]
@@ -68,10 +68,18 @@ class Colours:
         RGB of every block.
     tissue : ndarray of bool, shape (n,)
         Where there is tissue.
+    brightness : ndarray of float32, shape (n,)
+        Mean over the channels.
+    grey, glass : ndarray of float32, shape (3,)
+        RGB of the light that passes where there is no tissue: were it grey, and as
+        far as it can be seen.
     """
 
     light: Light
     tissue: npt.NDArray[np.bool_]
+    brightness: Light
+    grey: Light
+    glass: Light
 
 
 def colours(pixels: Pixels, tissue: Mask) -> Colours:
@@ -80,39 +88,32 @@ def colours(pixels: Pixels, tissue: Mask) -> Colours:
     share = blocks(tissue.astype(np.uint8) * 255, BLOCK)
     step = max(1, round((light.size / 3 / SAMPLES) ** 0.5))
     light, share = light[::step, ::step], share[::step, ::step]
-    return Colours(light.reshape(-1, 3).astype(np.float32), share.ravel() > 127)
+    flat = light.reshape(-1, 3).astype(np.float32)
+    brightness = np.asarray(flat.mean(axis=1), np.float32)
+    level = np.percentile(flat.max(axis=1), 99)
+    grey = np.full(3, np.clip(level, BACKGROUND_MIN, WHITE), np.float32)
+    brightest = np.median(flat[brightness >= np.percentile(brightness, 98)], axis=0)
+    seen = brightest.min() > BACKGROUND_MIN and np.ptp(brightest) < BACKGROUND_CHROMA
+    glass = np.asarray(brightest, np.float32) if seen else grey
+    return Colours(flat, share.ravel() > 127, brightness, grey, glass)
 
 
 def colour_flags(seen: Colours) -> set[str]:
     """``"greyscale"`` or ``"not-he"``, or nothing."""
-    brightness = seen.light.mean(axis=1)
     found = set()
-    if np.percentile(brightness, 95) < DARK or np.percentile(seen.light.min(axis=1), 75) < DIM:
+    if np.percentile(seen.brightness, 95) < DARK or np.percentile(seen.light.min(axis=1), 75) < DIM:
         found.add("not-he")
     inside = seen.light[seen.tissue]
     if len(inside) == 0:
         return found
     if np.percentile(np.ptp(inside, axis=1), 99) <= GREY_CHROMA:
         return found | {"greyscale"}
-    green = np.maximum(_green(inside, _grey_light(seen)), _green(inside, glass(seen)))
+    green = _green(inside, seen.grey)
+    if seen.glass is not seen.grey:
+        green = np.maximum(green, _green(inside, seen.glass))
     if (green < (GREEN_SHARE, GREEN_PIXELS, GREEN_LEAD)).any():
         found.add("not-he")
     return found
-
-
-def glass(seen: Colours) -> Light:
-    """RGB of the light that passes where there is no tissue, shape (3,)."""
-    brightness = seen.light.mean(axis=1)
-    brightest = seen.light[brightness >= np.percentile(brightness, 98)]
-    found = np.asarray(np.median(brightest, axis=0), np.float32)
-    if found.min() > BACKGROUND_MIN and np.ptp(found) < BACKGROUND_CHROMA:
-        return found
-    return _grey_light(seen)
-
-
-def _grey_light(seen: Colours) -> Light:
-    level = np.percentile(seen.light.max(axis=1), 99)
-    return np.full(3, np.clip(level, BACKGROUND_MIN, WHITE), np.float32)
 
 
 def _green(light: Light, white: Light) -> npt.NDArray[np.float64]:

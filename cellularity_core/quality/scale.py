@@ -83,23 +83,23 @@ def _moments(part: View) -> npt.NDArray[np.float64]:
     weight = part.tissue.astype(np.float32)
     rows = []
     for octave in range(OCTAVES):
+        # arrays of this size are dear to allocate, so each is used again
+        spare, square, weighted = (np.empty_like(plane) for _ in range(3))
+        total = float(weight.sum())
         for sigma in BAND_SIGMAS:
-            smoother = smooth(plane, sigma)
-            band = plane - smoother
-            square = band * band
-            weighted = square * weight
-            total = float(weight.sum())
+            smoother = smooth(plane, sigma, out=spare)
+            band = np.subtract(plane, smoother, out=plane)
+            np.multiply(band, band, out=square)
+            np.multiply(square, weight, out=weighted)
             second = float(weighted.sum())
+            third, fourth = float(np.vdot(weighted, band)), float(np.vdot(weighted, square))
             blobs = 0
             if octave > 0:
                 limit = BLOB_STRENGTH * (second / max(total, 1.0)) ** 0.5
                 peak = np.asarray(cv2.dilate(band, _CROSS)) == band
-                blobs = int((peak & (band > limit) & (weight > 0)).sum())
-            rows.append(
-                [total, second, float(np.vdot(weighted, band)), float(np.vdot(weighted, square)),
-                 blobs]
-            )  # fmt: skip
-            plane = smoother
+                blobs = int(np.count_nonzero(peak & (band > limit) & (weight > 0)))
+            rows.append([total, second, third, fourth, blobs])
+            plane, spare = smoother, band
         plane, weight = halved(plane), halved(weight)
     return np.array(rows)
 

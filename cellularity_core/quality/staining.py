@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from cellularity_core.quality.colour import DENSE, Colours, glass
+from cellularity_core.quality.colour import DENSE, Colours
 
 QUARTER: Final = 25
 """Percentiles of red's share beyond which a block is mostly eosin, or haematoxylin."""
@@ -35,7 +35,7 @@ def stain(seen: Colours) -> Vector | None:
         little is stained.
     """
     light = seen.light[seen.tissue]
-    density = np.maximum(-np.log((light + 1) / (glass(seen) + 1)), 0.0)
+    density = np.maximum(-np.log((light + 1) / (seen.glass + 1)), 0.0)
     total = density.sum(axis=1)
     density = density[total > DENSE]
     if len(density) < ENOUGH:

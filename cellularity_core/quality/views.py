@@ -97,6 +97,6 @@ def halved(plane: Plane) -> Plane:
     return np.ascontiguousarray(plane[::2, ::2])
 
 
-def smooth(plane: Plane, sigma: float) -> Plane:
-    """Gaussian of `sigma` pixels."""
-    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32)
+def smooth(plane: Plane, sigma: float, out: Plane | None = None) -> Plane:
+    """Gaussian of `sigma` pixels; written into `out` where it is given."""
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma, dst=out), np.float32)
