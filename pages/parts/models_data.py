@@ -14,6 +14,8 @@ SEGMENTATION: Final = "Finding nuclei"
 
 _PHASES: Final = {
     "frozen": "reading the maps",
+    "crops": "on crops",
+    "whole": "on whole patches",
     "joint": "maps and reading together",
     "joint-tried": "maps and reading together, not shipped",
 }
@@ -121,6 +123,8 @@ class MethodFigures:
         only where they were measured.
     n, patients, benign_n : int or None
     benign_mean, auc : float or None
+    parts : tuple of str
+        Methods whose scores are averaged into it; itself where it is no mean.
     half_width : float or None
         Half of the 90 % interval before it is cut at 0 and 1.
     has_one_width : bool
@@ -135,6 +139,7 @@ class MethodFigures:
     benign_mean: float | None
     benign_n: int | None
     auc: float | None
+    parts: tuple[str, ...]
     half_width: float | None
     has_one_width: bool
 
@@ -194,6 +199,7 @@ def _figures(models: ModelSet, method: str, is_headline: bool) -> MethodFigures:
         benign_mean=measure(given.get("benign_mean")).value,
         benign_n=_whole(given.get("benign_n")),
         auc=measure(given.get("auc")).value,
+        parts=models.parts(method),
         half_width=_finite(half_width),
         has_one_width=not varying,
     )
@@ -261,12 +267,12 @@ def unmeasured(manifest: Mapping[str, Any], columns: Sequence[str]) -> list[str]
     return [run for run in manifest.get("curves") or {} if run not in told]
 
 
-def run_label(run: str) -> str:
+def run_label(run: str, with_group: bool = True) -> str:
     """``cascade-fold0/joint`` as "Nuclei maps, group 1 (maps and reading together)"."""
     network, _, phase = run.partition("/")
     network, _, fold = network.partition("-fold")
     label = SEGMENTATION if network == "segmentation" else METHOD_NAMES.get(network, network)
-    if fold.isdigit():
+    if fold.isdigit() and with_group:
         label += f", group {int(fold) + 1}"
     return f"{label} ({_PHASES.get(phase, phase)})" if phase else label
 

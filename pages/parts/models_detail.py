@@ -69,7 +69,13 @@ def figures(models: ModelSet) -> None:
     meanings([models])
     if rows := ablation(models):
         st.subheader("What each ingredient gave", anchor=False)
-        ablation_table(rows, float(models.manifest["nuclei"].get("radius_um", 3)))
+        codes = ", ".join(f"`{m}`: {METHOD_NAMES.get(m, m)}" for m in models.methods)
+        with st.expander(f"{len(rows)} trials", icon=":material/experiment:"):
+            ablation_table(rows, float(models.manifest["nuclei"].get("radius_um", 3)))
+            st.caption(
+                f"Tried on validation patients while the set was made. {codes}. A fold is a group "
+                "of patients kept aside while the others train."
+            )
 
 
 def training(models: ModelSet) -> None:
@@ -103,7 +109,8 @@ def training(models: ModelSet) -> None:
         "An epoch is one pass over the training patches. Left: the overlap of nuclei found with "
         "nuclei marked (Jaccard index), higher is better. Right: the mean squared difference from "
         f"the reference ({plain(scale_note(models.scale))}), lower is better. Measured on a group "
-        "of patients kept aside from that training; a point alone was measured at the end only."
+        "of patients kept aside from that training, a line each group; a point alone was measured "
+        "at the end only."
     )
     if rest := unmeasured(models.manifest, ("jaccard", "mse")):
         names = ", ".join(map(run_label, rest))

@@ -1,5 +1,6 @@
 """Training curves of a model set as Plotly figures (the paper's Figs. 8 and 9)."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -10,7 +11,7 @@ from pages.parts.models_data import Curve, run_label
 
 
 def curve_figure(curves: Sequence[Curve], title: str, digits: int) -> go.Figure:
-    """A figure by epoch, a line each training.
+    """A figure by epoch, a line each training; groups of patients share a colour.
 
     Parameters
     ----------
@@ -21,21 +22,28 @@ def curve_figure(curves: Sequence[Curve], title: str, digits: int) -> go.Figure:
         Of the values on hover.
     """
     chart = go.Figure()
-    for k, curve in enumerate(curves):
+    drawn: Counter[str] = Counter()
+    for curve in curves:
+        name = run_label(curve.run, with_group=False)
+        again = drawn[name]
+        drawn[name] += 1
+        k = list(drawn).index(name)
         chart.add_scatter(
             x=curve.epochs,
             y=curve.values,
-            name=run_label(curve.run),
+            name=name,
+            legendgroup=name,
+            showlegend=again == 0,
             mode="lines+markers",
             line={"color": PALETTE[k % len(PALETTE)]},
-            marker={"symbol": SYMBOLS[k % len(SYMBOLS)], "size": 8},
-            hovertemplate=f"%{{fullData.name}}<br>epoch %{{x:.0f}}: %{{y:.{digits}f}}"
+            marker={"symbol": SYMBOLS[(k + again) % len(SYMBOLS)], "size": 8},
+            hovertemplate=f"{run_label(curve.run)}<br>epoch %{{x:.0f}}: %{{y:.{digits}f}}"
             "<extra></extra>",
         )
     chart.update_xaxes(title="epoch", tickfont={"size": FONT_SIZE}, rangemode="tozero")
     chart.update_yaxes(title=title, tickfont={"size": FONT_SIZE}, automargin=True)
     chart.update_layout(
-        height=300 + 24 * len(curves),
+        height=300 + 24 * len(drawn),
         margin={"l": 8, "r": 16, "t": 8, "b": 8},
         showlegend=True,
         legend={

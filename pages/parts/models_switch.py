@@ -30,7 +30,8 @@ def in_use(use: InUse) -> None:
         st.error(use.fault, icon=":material/warning:")
         return
     if use.chosen is None:
-        how = "the software's default; nobody has chosen another"
+        how = "the software's default" if use.is_default else "the first in the folder"
+        how += "; nobody has chosen another"
     else:
         how = f"chosen by {plain(use.chosen.chosen_by)}, {use.chosen.chosen_at:%d %B %Y, %H:%M} UTC"
     st.markdown(f"In use: **{plain(use.models.name)}** ({how}).")
@@ -100,7 +101,7 @@ def _switch(name: str, sha256: str) -> None:
         raise ModelError(f"“{name}” was not put in use. {error}") from error
     with transaction(store()) as db:
         model_sets.choose(db, name=models.name, sha256=models.sha256, actor=identity.name)
-    st.session_state[_SWITCHED] = f"“{models.name}” is in use now."
+    st.session_state[_SWITCHED] = f"“{plain(models.name)}” is in use now."
 
 
 def opened(names: list[str]) -> dict[str, ModelSet]:

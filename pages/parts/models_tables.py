@@ -125,9 +125,8 @@ def meanings(sets: Iterable[ModelSet]) -> None:
         )
         st.markdown("\n".join(f"- **{c.label}**: {c.meaning}" for c in columns))
         st.markdown(
-            "Small figures are a 95 % interval: were the study repeated with other patients, "
-            "the figure would be expected to lie within it. The fewer patients, the wider. “–” "
-            "was not measured."
+            "Small figures are a 95 % interval: values that go well with what was seen on these "
+            "patients. The fewer patients, the wider it is. “–” was not measured."
         )
 
 
@@ -197,9 +196,13 @@ def _method(row: MethodFigures) -> str:
         if row.is_headline
         else ""
     )
+    mean = ""
+    if row.parts != (row.method,):
+        names = " and ".join(METHOD_NAMES.get(part, part) for part in row.parts)
+        mean = f'<br><span class="small">mean of {escape(names)}</span>'
     return (
         f'<span title="{escape(METHOD_HELP.get(row.method, ""))}">{escape(name)}</span> '
-        f'<span class="small">{escape(code)}</span>{mark}'
+        f'<span class="small">{escape(code)}</span>{mean}{mark}'
     )
 
 
@@ -217,28 +220,18 @@ def ablation_table(rows: Sequence[Ingredient], radius_um: float) -> None:
         Within which a nucleus counts as found.
     """
     icc, mse, *_ = COLUMNS
-    table(
-        [
-            (icc.label, icc.meaning),
-            (mse.label, mse.meaning),
-            (
-                "Nuclei F1",
-                "How well nuclei are found and told apart, mean of the classes: 1 is all of them "
-                f"and no false one. A nucleus counts as found within {radius_um:g} µm.",
-            ),
-            ("Time (ms)", "Time a patch takes, in thousandths of a second."),
-        ],
-        [
-            Row(
-                escape(row.name),
-                [
-                    with_interval(row.icc, 3),
-                    with_interval(row.mse, 4),
-                    with_interval(row.f1, 3),
-                    with_interval(row.ms, 0),
-                ],
-            )
-            for row in rows
-        ],
-        "Ingredient",
+    found = (
+        f"How well nuclei are found and told apart, mean of the classes: 1 is all of them and no "
+        f"false one. A nucleus counts as found within {radius_um:g} µm."
     )
+    columns = {
+        (icc.label, icc.meaning): [with_interval(row.icc, 3) for row in rows],
+        (mse.label, mse.meaning): [with_interval(row.mse, 4) for row in rows],
+        ("Nuclei F1", found): [with_interval(row.f1, 3) for row in rows],
+        ("Time (ms)", "Time a patch takes, in thousandths of a second."): [
+            with_interval(row.ms, 0) for row in rows
+        ],
+    }
+    told = {head: cells for head, cells in columns.items() if set(cells) != {NOTHING}}
+    lines = zip(rows, zip(*told.values(), strict=True), strict=True)
+    table(list(told), [Row(escape(row.name), cells) for row, cells in lines], "Ingredient")
