@@ -24,6 +24,7 @@ from cellularity_core.synthetic import demo_patches
 from db.session import connect, database_url
 from pages.parts import reader, scoring, state
 from pages.parts.frame import RESEARCH_USE
+from pages.parts.models_data import curves
 from pages.parts.words import percent
 
 APP = str(Path(__file__).resolve().parent.parent / "app.py")
@@ -418,4 +419,6 @@ def test_the_models_page_shows_card_figures_and_gain() -> None:
     icc = re.findall(r"gbt \| ([\d.]+ \[[\d., ]+\])", models.card())[0]
     assert icc in words(at)
     assert not re.search(r"\]\(\w+\.md\)", words(at))
-    assert len(at.get("plotly_chart")) == 1
+    charts = {str(chart.proto.id).rpartition("models.")[2] for chart in at.get("plotly_chart")}
+    logged = [name for name in ("jaccard", "mse") if curves(models.manifest, name)]
+    assert charts == {"gain", *logged}
