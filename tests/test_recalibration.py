@@ -328,9 +328,15 @@ def test_how_a_method_scores_is_kept(models):
     json.dumps(out, allow_nan=False)
 
 
-def test_a_set_with_one_width_keeps_it(models):
-    old = model_store.open_set("breast-1", models)
-    half = old.manifest["methods"]["gbt"]["half_width"]
+def test_a_set_with_one_width_keeps_it(models, tmp_path):
+    half = 0.15
+    (tmp_path / "old").mkdir()
+    manifest = json.loads((models / "breast-1" / "manifest.json").read_text())
+    for method in manifest["methods"].values():
+        del method["interval"]
+        method["half_width"] = half
+    (tmp_path / "old" / "manifest.json").write_text(json.dumps(manifest))
+    old = model_store.open_set("old", tmp_path)
     assert old.half_width("gbt") == half
     low, high = old.interval("gbt").limits([0.05, 0.5], None)
     assert (low[0], high[0]) == (0.0, pytest.approx(0.05 + half))
