@@ -73,7 +73,7 @@ def test_a_real_slide_of_another_scanner_passes(data_root: Path) -> None:
             if {"no-tissue", "little-tissue"} & set(quality.flags):
                 continue
             tried += 1
-            assert quality.reliable, (y, x, quality)
             inked = x == 1680 and y in (1200, 1800)
+            assert quality.reliable or inked, (y, x, quality)
             assert ("pen" in quality.flags) is inked, (y, x, quality)
     assert tried >= 10

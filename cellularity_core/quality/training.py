@@ -8,6 +8,7 @@ limit. It takes some minutes on one core and gives the same file each time.
 """
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import typer
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 from cellularity_core.datasets import load, patient_folds
@@ -155,18 +157,21 @@ def fit_scale(rows: Rows, truth: Rows) -> dict[str, Any]:
     centre, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     scaled = np.clip((rows - centre) / spread, -5, 5)
     fits = []
-    for seed in SEEDS:
-        fits.append(
-            MLPRegressor(
-                hidden_layer_sizes=(HIDDEN,),
-                activation="tanh",
-                alpha=PENALTY,
-                max_iter=ITERATIONS,
-                tol=0,
-                n_iter_no_change=ITERATIONS,
-                random_state=seed,
-            ).fit(scaled, truth)
-        )
+    with warnings.catch_warnings():
+        # The number of iterations is the setting; stopping there is no failure.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for seed in SEEDS:
+            fits.append(
+                MLPRegressor(
+                    hidden_layer_sizes=(HIDDEN,),
+                    activation="tanh",
+                    alpha=PENALTY,
+                    max_iter=ITERATIONS,
+                    tol=0,
+                    n_iter_no_change=ITERATIONS,
+                    random_state=seed,
+                ).fit(scaled, truth)
+            )
     first = np.concatenate([fit.coefs_[0] for fit in fits], axis=1)
     last = np.concatenate([fit.coefs_[1] for fit in fits]) / len(fits)
     offset = np.concatenate([fit.intercepts_[0] for fit in fits])
