@@ -181,12 +181,10 @@ def _judge_stained(
     if focus(parts) < BLURRED:
         raise_flag("blurred")
     measured = measures(parts)
-    if (
-        measured is not None
-        and SCALE_RANGE[0] <= patch.mpp <= SCALE_RANGE[1]
-        and abs(magnification(measured, model["scale"])) > model["scale"]["limit"]
-    ):
-        raise_flag("wrong-scale")
+    if measured is not None and SCALE_RANGE[0] <= patch.mpp <= SCALE_RANGE[1]:
+        low, high = model["scale"]["limits"]
+        if not low <= magnification(measured, model["scale"]) <= high:
+            raise_flag("wrong-scale")
     inked = pen(patch.pixels, seen.glass, patch.mpp)
     if inked > PEN_AREA:
         raise_flag("pen", inked > PEN_FATAL)

@@ -37,7 +37,7 @@ MPP: Final = 0.5
 
 FOLDS: Final = 5
 
-VARIANTS: Final = 24
+VARIANTS: Final = 60
 """Pictures at other scales that are made of each patch."""
 
 SPAN: Final = 1.5
@@ -47,16 +47,15 @@ RIGHT: Final = 0.3
 SIZES: Final = (512, 512, 512, 380, 256)
 """Sides of the pictures in pixels; those enlarged may be of any from 200."""
 
-HIDDEN: Final = 24
-PENALTY: Final = 1.0
+HIDDEN: Final = 32
+PENALTY: Final = 0.5
 SEEDS: Final = (0, 1, 2)
 ITERATIONS: Final = 150
 """The regression: one hidden layer each, whose mean is taken."""
 
-CLEAN_QUANTILE: Final = 0.995
-WRONG_QUANTILE: Final = 0.03
-"""The limit lies half way between these quantiles of patches at the right scale and at
-twice or half of it."""
+SCALE_MARGIN: Final = 1.05
+"""The limits of the scale: this many times the farthest patch at the right scale whose
+site was left out."""
 
 STAIN_QUANTILE: Final = 0.99
 STAIN_MARGIN: Final = 1.25
@@ -87,6 +86,10 @@ class Examples:
     truth: Rows
     case: npt.NDArray[np.int64]
     kind: npt.NDArray[np.str_]
+
+    def taken(self, which: npt.NDArray[np.bool_]) -> "Examples":
+        """Some of them."""
+        return Examples(*(getattr(self, field)[which] for field in self.__slots__))
 
 
 def crop(pixels: Pixels, side: int, rng: np.random.Generator) -> Pixels:
@@ -153,7 +156,7 @@ def examples(case: Case) -> Examples:
 
 
 def fit_scale(rows: Rows, truth: Rows) -> dict[str, Any]:
-    """Regression of the scale; a model for `scale.magnification` without its limit."""
+    """Regression of the scale; a model for `scale.magnification` without its limits."""
     centre, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     scaled = np.clip((rows - centre) / spread, -5, 5)
     fits = []
@@ -183,19 +186,21 @@ def fit_scale(rows: Rows, truth: Rows) -> dict[str, Any]:
     }
 
 
-def scale_limit(found: Rows, kind: npt.NDArray[np.str_]) -> float:
-    """Error of the scale (log2) from which it is wrong.
+def scale_limits(seen: Examples, site: npt.NDArray[np.str_]) -> tuple[float, float]:
+    """Magnifications (log2) below and above which the scale is wrong.
 
     Parameters
     ----------
-    found : ndarray, shape (n,)
-        Magnifications of pictures by models that have not seen their patients.
-    kind : ndarray of str, shape (n,)
-        "clean", "large" or "small"; others do not count.
+    seen : Examples
+    site : ndarray of str, shape (n,)
+        Of each picture; at least two kinds.
     """
-    right = np.abs(found[kind == "clean"])
-    wrong = np.concatenate([found[kind == "large"], -found[kind == "small"]])
-    return float((np.quantile(right, CLEAN_QUANTILE) + np.quantile(wrong, WRONG_QUANTILE)) / 2)
+    clean = seen.kind == "clean"
+    found = []
+    for name in np.unique(site):
+        model = fit_scale(seen.rows[site != name], seen.truth[site != name])
+        found += [magnification(row, model) for row in seen.rows[clean & (site == name)]]
+    return SCALE_MARGIN * min(found), SCALE_MARGIN * max(found)
 
 
 def fit_stain(rows: Rows) -> dict[str, Any]:
@@ -227,30 +232,20 @@ def stain_limit(rows: Rows, site: npt.NDArray[np.str_]) -> float:
 
 
 def models(cases: Sequence[Case], seen: Examples, fold: npt.NDArray[Any]) -> list[dict[str, Any]]:
-    """A model for each fold, set on the others alone, and last one set on all.
-
-    The limit of scale of a fold's model comes from pictures of the other folds, each
-    looked at by the model that was not fitted to it.
-    """
-    groups = fold[seen.case]
-    found = np.zeros(len(seen.truth))
-    scales = []
-    for k in range(FOLDS):
-        scales.append(fit_scale(seen.rows[groups != k], seen.truth[groups != k]))
-        for i in np.flatnonzero(groups == k):
-            found[i] = magnification(seen.rows[i], scales[k])
-    scales.append(fit_scale(seen.rows, seen.truth))
+    """A model for each fold, set on the others alone, and last one set on all."""
+    sites = np.array([case.site for case in cases])
     stains = [stain(colours(c.pixels, tissue_mask(c.pixels, MPP))) for c in cases]
     made = []
-    for k, scale in enumerate(scales):
-        kept = groups != k
-        limit = scale_limit(found[kept], seen.kind[kept])
+    for k in range(FOLDS + 1):
+        kept = seen.taken(fold[seen.case] != k)
+        low, high = scale_limits(kept, sites[kept.case])
         chosen = [i for i, row in enumerate(stains) if row is not None and fold[i] != k]
         rows = np.array([stains[i] for i in chosen])
-        far = stain_limit(rows, np.array([cases[i].site for i in chosen]))
+        far = stain_limit(rows, sites[chosen])
         made.append(
             {
-                "scale": scale | {"limit": round(limit, 3)},
+                "scale": fit_scale(kept.rows, kept.truth)
+                | {"limits": [round(low, 3), round(high, 3)]},
                 "stain": fit_stain(rows) | {"limit": round(far, 2)},
             }
         )
