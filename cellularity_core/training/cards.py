@@ -186,18 +186,18 @@ def _quality() -> list[str]:
     """How well the warnings of a patch's quality work."""
     told = quality.rates()
     alarms = told["false_alarms"]
+    named = [
+        f"{flag} {100 * share:.1f} %"
+        for flag, share in alarms.items()
+        if flag not in ("any", "unreliable") and share > 0
+    ]
     return [
         "## Warnings of a patch's quality",
         "",
         f"Of {told['patches']} sound patches of {told['patients']} patients "
         f"{100 * alarms['any']:.1f} % are warned of and {100 * alarms['unreliable']:.1f} % called "
-        "not reliable, by limits that their own patients did not set. By warning: "
-        + ", ".join(
-            f"{flag} {100 * share:.1f} %"
-            for flag, share in alarms.items()
-            if flag not in ("any", "unreliable") and share > 0
-        )
-        + "; the others none.",
+        "not reliable, by limits that their own patients did not set"
+        + (f" ({', '.join(named)})." if named else "."),
         "",
         "| made from them | caught |",
         "|---|---|",
