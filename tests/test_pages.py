@@ -1,5 +1,6 @@
 """Pages through `app.py`, as a user meets them; what they send is checked against the core."""
 
+import gc
 import io
 import json
 import re
@@ -140,6 +141,21 @@ def test_a_patch_shows_the_four_scores_of_the_core() -> None:
     assert "0.5 µm per pixel (assumed: the file states none)" in words(at)
     counts = result.nuclei.counts()
     assert f"{counts['malignant']} malignant, {counts['lymphocyte']} lymphocyte" in words(at)
+
+
+def test_dropped_files_are_scored_in_the_run_that_takes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs: list[int] = []
+    heading = reader.reader_controls
+    monkeypatch.setattr(reader, "reader_controls", lambda t: runs.append(1) or heading(t))
+    at = app()
+    drop(at, png(tissue()))
+    assert len(runs) == 2
+    assert set(cards(at)) == set(METHODS)
+    assert not at.file_uploader[0].value
+    # What is loaded for good is not looked through for garbage after each run.
+    assert gc.get_freeze_count() > 100_000
 
 
 def test_the_demo_is_labelled_synthetic() -> None:

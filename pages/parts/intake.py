@@ -28,9 +28,15 @@ ENDINGS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "zip")
 
 
 def drop_box(case: Case) -> None:
-    """Let the user drop files, load the demo or start over."""
+    """Take in what was dropped, and let the user drop files, load the demo or start over.
+
+    Files are taken before the box is drawn anew, empty: one run of the page instead of two.
+    """
+    if files := st.session_state.get(state.upload_key()):
+        _read(case, files)
+        case.uploads += 1
     with st.expander("Add patches", expanded=not case.patches, icon=":material/upload:"):
-        files = st.file_uploader(
+        st.file_uploader(
             "Drop H&E patches here: PNG, JPEG, TIFF, or a ZIP of them",
             type=list(ENDINGS),
             accept_multiple_files=True,
@@ -44,10 +50,6 @@ def drop_box(case: Case) -> None:
             st.rerun()
         if case.patches or case.problems:
             right.button("Clear all", key=state.CLEAR, on_click=case.clear, width="stretch")
-    if files:
-        _read(case, files)
-        case.uploads += 1
-        st.rerun()
 
 
 @st.cache_data(show_spinner="Drawing the demo…")

@@ -1,5 +1,6 @@
 """One scorer for all users, and results kept while they may be asked for again."""
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +47,10 @@ def engine(model_set: str, sha256: str) -> Engine:
     The checksum is part of the question, so that a folder with new contents is opened anew.
     """
     scorer = Scorer.open(model_set)
+    # Streamlit collects garbage after every run of a page. What is loaded by now stays for
+    # good; without it among the candidates that takes 1 ms, not 0.2 s.
+    gc.collect()
+    gc.freeze()
     return Engine(scorer, Lock(), scorer.gain())
 
 
