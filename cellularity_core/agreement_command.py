@@ -3,14 +3,13 @@
 Beside the package and not in it, so that help is shown without loading it.
 """
 
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cellularity_core.messages import complain
+from cellularity_core.messages import complain, write_json
 
 
 class IntervalKind(StrEnum):
@@ -52,7 +51,6 @@ def agreement(
     """Agreement of readers with each other and with models, with 95 % intervals."""
     if not ratings.is_file():
         raise typer.BadParameter(f"there is no file {ratings}.", param_hint="RATINGS.csv")
-    from cellularity_core import export
     from cellularity_core.agreement.display import show_report
     from cellularity_core.agreement.ratings import RatingTable
     from cellularity_core.agreement.report import agreement_report, to_json
@@ -64,7 +62,7 @@ def agreement(
     if json is None:
         show_report(report)
         return
-    _write(json, {"software": export.SOFTWARE} | to_json(report))
+    write_json(json, to_json(report))
 
 
 def agreement_coverage(
@@ -79,7 +77,6 @@ def agreement_coverage(
 
     from rich.console import Console
 
-    from cellularity_core import export
     from cellularity_core.agreement.coverage import Coverage, simulate
     from cellularity_core.agreement.display import show_coverage
 
@@ -92,18 +89,4 @@ def agreement_coverage(
     if json is None:
         show_coverage(found)
         return
-    _write(
-        json,
-        {"software": export.SOFTWARE, "seed": seed, "coverage": [asdict(entry) for entry in found]},
-    )
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    from cellularity_core import export
-    from cellularity_core.outputs import STDOUT
-
-    text = export.json_text(content)
-    if path == STDOUT:
-        sys.stdout.write(text)
-    else:
-        path.write_text(text, encoding="utf-8")
+    write_json(json, {"seed": seed, "coverage": [asdict(entry) for entry in found]})

@@ -20,6 +20,7 @@ from cellularity_core.agreement_command import add_commands as add_agreement
 from cellularity_core.conventions import DEFAULT_MPP, DEFAULT_SET, METHODS, MPP_RANGE
 from cellularity_core.errors import CellularityError
 from cellularity_core.messages import complain
+from cellularity_core.rcb_command import add_commands as add_rcb
 from cellularity_core.recalibrate_command import add_commands as add_recalibrate
 from cellularity_core.reproduce_command import add_commands as add_reproduce
 
@@ -33,7 +34,15 @@ DEBUG = "CELLULARITY_DEBUG"
 MAX_VIEWS = 4
 """Test-time views there are; `scorer.VIEWS` without its import."""
 
-WITHOUT_TRAINING = ("score", "bench", "agreement", "agreement-coverage", "recalibrate", "--version")
+WITHOUT_TRAINING = (
+    "score",
+    "bench",
+    "agreement",
+    "agreement-coverage",
+    "recalibrate",
+    "rcb",
+    "--version",
+)
 """Commands that never load the training package."""
 
 
@@ -100,6 +109,7 @@ def _build(arguments: Sequence[str]) -> typer.Typer:
     app.command()(bench)
     add_agreement(app)
     add_recalibrate(app)
+    add_rcb(app)
     add_reproduce(app)
     if not arguments or arguments[0] not in WITHOUT_TRAINING:
         from cellularity_core.training.commands import add_commands

@@ -1,0 +1,56 @@
+"""`cellularity rcb`, as the command line knows it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellularity_core.messages import write_json
+
+_LOWER = "Lower limit of the 95 % interval of --ca, per cent; with --ca-high."
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(rcb)
+
+
+def rcb(
+    d1: Annotated[float, typer.Option(metavar="MM", help="First dimension of the tumour bed, mm.")],
+    d2: Annotated[float, typer.Option(metavar="MM", help="Second dimension, mm.")],
+    ca: Annotated[
+        float,
+        typer.Option(metavar="PCT", help="Cancer cellularity, the mean over the bed, per cent."),
+    ],
+    cis: Annotated[
+        float, typer.Option(metavar="PCT", help="Share of that cancer that is in situ, per cent.")
+    ],
+    nodes: Annotated[int, typer.Option(metavar="N", help="Positive lymph nodes.")],
+    met: Annotated[
+        float, typer.Option(metavar="MM", help="Diameter of the largest metastasis, mm.")
+    ],
+    ca_low: Annotated[float | None, typer.Option(metavar="PCT", help=_LOWER)] = None,
+    ca_high: Annotated[
+        float | None, typer.Option(metavar="PCT", help="Upper limit; with --ca-low.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="The result as JSON; `-` is standard output.")
+    ] = None,
+) -> None:
+    """Residual Cancer Burden, with the interval of the cellularity carried through."""
+    if (ca_low is None) != (ca_high is None):
+        raise typer.BadParameter("give both limits, or neither.", param_hint="--ca-low --ca-high")
+    from cellularity_core.errors import DataError
+    from cellularity_core.rcb import Burden, sentences, to_json
+    from cellularity_core.rcb import rcb as index_of
+
+    limits = None if ca_low is None or ca_high is None else (ca_low, ca_high)
+    try:
+        found = index_of(Burden(d1, d2, ca, cis, nodes, met), limits)
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from None
+    if json is not None:
+        write_json(json, to_json(found))
+        return
+    for line in sentences(found):
+        typer.echo(line)
