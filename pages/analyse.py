@@ -16,10 +16,11 @@ from pages.parts.explanation import explanation, warnings
 from pages.parts.frame import show
 from pages.parts.intake import ask_size, drop_box, heading, is_waiting, problems
 from pages.parts.layers import Layers
-from pages.parts.locks import LOCKED, locked_patches
-from pages.parts.reader import Reader, is_hidden, own_readings, own_score_form, reader_controls
+from pages.parts.locks import LOCKED
+from pages.parts.reader import Reader, own_score_form, reader_controls
 from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, chosen_engine, score_all, scored
+from pages.parts.sight import in_sight
 from pages.parts.state import Case
 from pages.parts.viewer import viewer
 from pages.parts.words import beside_own, spread
@@ -43,19 +44,10 @@ def page() -> None:
         return
     with st.container():  # so that what follows keeps its place when a spinner comes and goes
         models = chosen_engine()
-    own = own_readings(reader, list(case.patches))
-    locked = locked_patches(case, reader.name)
-    for sha256 in locked:
-        case.results.pop(sha256, None)
-    open_ = [
-        patch
-        for patch in case.patches.values()
-        if not is_waiting(patch)
-        and patch.sha256 not in locked
-        and not is_hidden(case, patch, reader, own)
-    ]
-    score_all(case, open_, models)
-    shown = [patch.sha256 for patch in open_]
+    sight = in_sight(case, reader)
+    own = sight.own
+    score_all(case.results, sight.open, models, case.current)
+    shown = [patch.sha256 for patch in sight.open if patch.sha256 in case.results]
     case.shown.update(shown)
     if len(case.patches) > 1:
         batch_table(case, shown, own if reader.name or reader.score_first else None)
@@ -64,7 +56,7 @@ def page() -> None:
     if patch is None:
         return
     heading(case, patch)
-    if patch.sha256 in locked:
+    if patch.sha256 in sight.locked:
         st.warning(LOCKED, icon=":material/lock:")
     elif is_waiting(patch):
         st.info("This patch is scored as soon as its pixel size is given above.")

@@ -233,6 +233,22 @@ def test_a_batch_is_a_table_one_can_step_through() -> None:
     assert cards(at)["cascade"] == percent(values[2] / 100)
 
 
+def test_a_batch_that_was_cancelled_shows_what_is_scored_and_can_go_on(
+    scored_names: list[str],
+) -> None:
+    at = app()
+    at.session_state[f"scoring.{scorer().model_set.sha256[:12]}.cancelled"] = True
+    drop(at, *(png(tissue(k), f"{k}.png") for k in range(3)))
+    assert at.dataframe[0].value["SR"].isna().tolist() == [False, True, True]
+    assert len(cards(at)) == len(METHODS)
+    assert "**2 of 3** are still to be done" in words(at)
+    at.button(key=state.NEXT).click().run()
+    assert len(cards(at)) == len(METHODS)  # what is looked at is scored all the same
+    next(b for b in at.button if b.label == "Go on").click().run()
+    assert not at.dataframe[0].value["SR"].isna().any()
+    assert len(scored_names) == 3
+
+
 def test_patches_and_choices_survive_another_page(scored_names: list[str]) -> None:
     at = drop(app(), png(tissue(0), "a.png"), png(tissue(1), "b.png"))
     at.button(key=state.NEXT).click().run()

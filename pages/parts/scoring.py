@@ -1,8 +1,7 @@
 """One scorer for all users, and results kept while they may be asked for again."""
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
@@ -17,10 +16,16 @@ from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.layers import Layers, layers_of
 from pages.parts.models_active import active_set
-from pages.parts.state import Case
+from pages.parts.progress import work_through
 
 KEPT: Final = 64
 """Results kept for all users together, with what is drawn: 2 to 10 MB each."""
+
+KEPT_RESULTS: Final = 4096
+"""Results kept for all users together, without what is drawn: about 10 kB each."""
+
+FEW: Final = 32
+"""Up to so many patches are scored with what is drawn of them, so that each opens at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +88,29 @@ def chosen_engine() -> Engine:
 
 
 def scored(patch: Patch, on: Engine) -> Scored:
-    """Score a patch, or take what is kept of it.
+    """Score a patch for the viewer, or take what is kept of it.
 
     What is kept is keyed by all that decides a score, and never holds the name
     somebody else gave the same pixels.
     """
-    model = on.scorer.model_set
-    kept = _scored(
-        patch.sha256,
-        patch.mpp,
-        patch.mpp_source,
-        patch.notes,
-        model.sha256,
-        on.scorer.views,
-        replace(patch, name="patch"),
-        on,
-    )
+    kept = _scored(*_question(patch, on), replace(patch, name="patch"), on)
     return Scored(replace(kept.result, image=patch.name), kept.layers)
+
+
+def result_of(patch: Patch, on: Engine) -> PatchResult:
+    """The result of a patch without its maps: quicker, and a hundredth of the memory."""
+    kept = _result(*_question(patch, on), replace(patch, name="patch"), on)
+    return replace(kept, image=patch.name)
+
+
+_Question = tuple[str, float, str, tuple[str, ...], str, int]
+
+
+def _question(patch: Patch, on: Engine) -> _Question:
+    """Everything that decides a result."""
+    model = on.scorer.model_set
+    how = (model.sha256, on.scorer.views)
+    return (patch.sha256, patch.mpp, patch.mpp_source, patch.notes, *how)
 
 
 @st.cache_data(max_entries=KEPT, show_spinner=False)
@@ -119,41 +130,63 @@ def _scored(
     return Scored(plain, layers_of(result))
 
 
+@st.cache_data(max_entries=KEPT_RESULTS, show_spinner=False)
+def _result(
+    sha256: str,
+    mpp: float,
+    mpp_source: str,
+    notes: tuple[str, ...],
+    model_sha256: str,
+    views: int,
+    _patch: Patch,
+    _on: Engine,
+) -> PatchResult:
+    with _on.lock:
+        [result] = _on.scorer.score([_patch], maps=False)
+    return result
+
+
 def forget() -> None:
     """Drop every result that is kept."""
     _scored.clear()
+    _result.clear()
 
 
-def score_all(case: Case, wanted: list[Patch], on: Engine) -> None:
-    """Score every patch that has no result yet, with a progress bar if they are many."""
-    # Always one element, so that what follows keeps its place and with it its state.
-    slot = st.empty()
-    waiting = [patch for patch in wanted if not _is_current(case, patch, on)]
-    if not waiting:
-        return
-    with slot, _progress(len(waiting)) as show:
-        for done, patch in enumerate(waiting):
-            show(done, patch.name)
-            case.results[patch.sha256] = scored(patch, on).result
-    slot.empty()
+def score_all(
+    results: dict[str, PatchResult], wanted: Sequence[Patch], on: Engine, first: str | None
+) -> None:
+    """Score every patch that has no result of these models yet.
+
+    The patch whose checksum is `first` is scored before the others, and also where the
+    others were cancelled. Results of other models are dropped.
+    """
+    waiting = [patch for patch in wanted if not _is_current(results, patch, on)]
+    for patch in waiting:
+        results.pop(patch.sha256, None)
+    score = scored if len(wanted) <= FEW else None
+
+    def step(patch: Patch) -> None:
+        results[patch.sha256] = score(patch, on).result if score else result_of(patch, on)
+
+    with st.empty():  # so that what follows keeps its place, and with it its state
+        looked_at = next((patch for patch in waiting if patch.sha256 == first), None)
+        if looked_at is not None:
+            with st.spinner("Scoring the patch…"):
+                results[looked_at.sha256] = scored(looked_at, on).result
+            waiting.remove(looked_at)
+    work_through(
+        waiting,
+        step,
+        key=f"scoring.{on.scorer.model_set.sha256[:12]}",
+        doing=lambda patch: f"scoring {plain(patch.name)}",
+        done=len(wanted) - len(waiting),
+    )
 
 
-def _is_current(case: Case, patch: Patch, on: Engine) -> bool:
-    result = case.results.get(patch.sha256)
+def _is_current(results: Mapping[str, PatchResult], patch: Patch, on: Engine) -> bool:
+    result = results.get(patch.sha256)
     return (
         result is not None
         and result.mpp == patch.mpp
         and result.model_sha256 == on.scorer.model_set.sha256
-    )
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[Callable[[int, str], object]]:
-    if count == 1:
-        with st.spinner("Scoring the patch…"):
-            yield lambda done, name: None
-        return
-    bar = st.progress(0.0)
-    yield lambda done, name: bar.progress(
-        done / count, text=f"Scoring patch {done + 1} of {count}: {name}"
     )

@@ -4,6 +4,7 @@ Widgets forget their value when their page is left. What must last is in the
 `Case`, or in a widget with ``persist_state="session"`` and a key named here.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,16 @@ SIZE_FOR_ALL: Final = "analyse.size_for_all"
 SIZE_SET: Final = "analyse.size_set"
 ASKED_SIZE: Final = "analyse.asked_size"
 ASKED_SIZE_SET: Final = "analyse.asked_size_set"
+COMPARE_SECOND: Final = "compare.second"
+COMPARE_VIEW: Final = "compare.view"
+COMPARE_A: Final = "compare.a"
+COMPARE_B: Final = "compare.b"
+COMPARE_UNRELIABLE: Final = "compare.unreliable"
+COMPARE_TABLE: Final = "compare.table"
+COMPARE_SCATTER: Final = "compare.scatter"
+COMPARE_BLAND_ALTMAN: Final = "compare.bland_altman"
+COMPARE_PANES: Final = "compare.panes"
+COMPARE_VIEWER: Final = "compare.viewer"
 STUDY: Final = "study"
 """Also the query parameter that names a study."""
 STUDY_DRAFT: Final = "studies.draft"
@@ -84,6 +95,8 @@ class Case:
         Every file that is not scored, with the reason.
     results : dict of str to PatchResult
         By checksum, without maps. Only what may be shown is ever in here.
+    second : dict of str to PatchResult
+        The same of a second model set, where one is compared.
     shown : set of str
         Checksums of patches whose model output this session has had on screen.
     current : str or None
@@ -101,6 +114,7 @@ class Case:
     patches: dict[str, Patch] = field(default_factory=dict)
     problems: list[Rejected] = field(default_factory=list)
     results: dict[str, PatchResult] = field(default_factory=dict)
+    second: dict[str, PatchResult] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
     current: str | None = None
     uploads: int = 0
@@ -124,9 +138,15 @@ class Case:
         self.current = self.current or patch.sha256
 
     def replace(self, patch: Patch) -> None:
-        """Put a patch in the place of the one with the same pixels; its result is void."""
+        """Put a patch in the place of the one with the same pixels; its results are void."""
         self.patches[patch.sha256] = patch
-        self.results.pop(patch.sha256, None)
+        self.withhold([patch.sha256])
+
+    def withhold(self, sha256s: Collection[str]) -> None:
+        """Forget what the models say of these patches."""
+        for sha256 in sha256s:
+            self.results.pop(sha256, None)
+            self.second.pop(sha256, None)
 
     def step(self, by: int) -> None:
         """Look at the patch `by` places further on, stopping at either end."""
@@ -140,6 +160,7 @@ class Case:
         self.patches.clear()
         self.problems.clear()
         self.results.clear()
+        self.second.clear()
         self.current = None
         self.view = None
 
