@@ -71,7 +71,7 @@ misses that it then divides makes these look smaller than a new patient's."""
 SCALE: Final = "score"
 """Scale of intervals. Chosen on the trial set, of each method's held-out scores: at equal
 coverage 1 to 11 % narrower than a constant, never wider. Mirrored views told little
-more (4 % narrower for the direct networks, wider for the others), limits set apart for
+more (2 % narrower for the direct networks, wider for the others), limits set apart for
 either side were wider. Choosing the narrowest anew for each set lost coverage: 86 % of 90."""
 
 

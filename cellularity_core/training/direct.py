@@ -30,8 +30,8 @@ from cellularity_core.training.losses import level_loss
 from cellularity_core.training.recipes import Direct as Settings
 from cellularity_core.training.targets import patch_target, trust, view_target
 
-WHOLE_SIDE: Final = 480
-"""Side of a view that is nearly a whole patch of 512 pixels."""
+WHOLE_UM: Final = 240.0
+"""Side of a view that is nearly a whole patch of 512 pixels at 0.5 um/px, um."""
 
 ENCODER: Final = "encoder."
 """Before the names of a segmentation's tensors that a direct network can take."""
@@ -136,7 +136,8 @@ def train_direct(
         run(out, settings.schedule, settings.side, settings.batch, settings.views)
     else:
         run(out / "crops", settings.schedule, settings.side, settings.batch, settings.views)
-        run(out / "whole", settings.whole, WHOLE_SIDE, settings.batch // 2, 1)
+        side = 32 * round(WHOLE_UM / settings.view_mpp / 32)
+        run(out / "whole", settings.whole, side, max(2, settings.batch // 2), 1)
         save_weights(out / BEST, {"model": model.state_dict(), "description": told})
     return model.to(compute.device).eval()
 

@@ -203,7 +203,7 @@ def direct_stage(plan: Plan, head: str, fold: int | None) -> None:
     """Train a direct network of a fold, or of all patients."""
     settings = direct_settings(plan.recipe, head)
     training, validation = plan.split(fold)
-    training, choosing = plan.hold_back(training, fold, settings.schedule)
+    training, choosing = plan.hold_back(training, fold, settings.schedule, settings.whole)
     train_direct(
         learnable(named(plan, training, fold)),
         learnable(validation),
