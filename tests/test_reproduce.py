@@ -18,7 +18,7 @@ from pypdf import PdfReader
 from cellularity_core.datasets import Sample
 from cellularity_core.errors import CellularityError, DataError
 from cellularity_core.points import NucleiPoints
-from cellularity_core.reproduce import learning, material, run
+from cellularity_core.reproduce import kept, learning, material, run
 from cellularity_core.reproduce.estimate import Timings, Work, works
 from cellularity_core.reproduce.learning import Runner
 from cellularity_core.reproduce.material import Material, Split, gather
@@ -195,7 +195,7 @@ def test_no_patient_is_learnt_from_and_measured(made: Path) -> None:
     training = {row["patient"] for row in rows if row["role"] == "fold0 training"}
     measured = {row["patient"] for row in rows if row["role"] == "fold0 measured"}
     assert len(training) == 6 and len(measured) == 3 and not training & measured
-    scored = learning.read_scores(made / "runs" / "gbt-random" / "fold0")
+    scored = kept.read_scores(made / "runs" / "gbt-random" / "fold0")
     assert {one.patient for one in scored} == measured
 
 
@@ -224,7 +224,7 @@ def test_what_was_cut_off_went_on_to_the_same_figures(
         assert second[key] == pytest.approx(value, abs=1e-6), key
     for name in ("gbt-random", "xception-c-random"):
         scores = [
-            [one.value for one in learning.read_scores(out / "runs" / name / "fold0")]
+            [one.value for one in kept.read_scores(out / "runs" / name / "fold0")]
             for out in (made, tmp_path)
         ]
         assert scores[0] == pytest.approx(scores[1], abs=1e-6)

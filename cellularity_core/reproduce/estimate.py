@@ -14,7 +14,8 @@ from cellularity_core import boosting
 from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.networks import create
 from cellularity_core.networks.cascade import Cascade as CascadeNetwork
-from cellularity_core.reproduce.learning import INNER, MAPS, RUN, Runner, drawn, log_rows
+from cellularity_core.reproduce.kept import RUN, log_rows
+from cellularity_core.reproduce.learning import INNER, MAPS, Runner, drawn
 from cellularity_core.reproduce.material import Split, halves, pointed
 from cellularity_core.reproduce.rows import Row
 from cellularity_core.training import cascade as cascades

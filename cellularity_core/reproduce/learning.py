@@ -11,12 +11,10 @@ segmentation learns from are made by two inner segmentations, each without one h
 the training patients.
 """
 
-import csv
 import dataclasses
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,18 +25,26 @@ import torch
 
 from cellularity_core import boosting
 from cellularity_core.errors import DataError, ModelError
-from cellularity_core.export import csv_text
 from cellularity_core.networks import create
 from cellularity_core.networks.cascade import Cascade as CascadeNetwork
+from cellularity_core.reproduce.kept import (
+    ROW,
+    RUN,
+    SETTINGS,
+    TREES,
+    logged_seconds,
+    save_overlaps,
+    save_scores,
+    weight_files,
+    write,
+)
 from cellularity_core.reproduce.material import (
     Material,
     Split,
     halves,
     pointed,
     sha256_of,
-    truth_of,
 )
-from cellularity_core.reproduce.measure import Overlap, Scored
 from cellularity_core.reproduce.rows import Row
 from cellularity_core.training.activations import (
     crop_examples,
@@ -48,7 +54,7 @@ from cellularity_core.training.activations import (
 from cellularity_core.training.cascade import predict_cascade, train_cascade
 from cellularity_core.training.direct import predict_direct, train_direct
 from cellularity_core.training.images import Loaded
-from cellularity_core.training.loop import BEST, DONE, LOG, Compute, Schedule, load_weights
+from cellularity_core.training.loop import BEST, DONE, Compute, Schedule, load_weights
 from cellularity_core.training.recipes import Recipe, Segmentation, recipe
 from cellularity_core.training.segmentation import (
     network_description,
@@ -60,16 +66,8 @@ from cellularity_core.training.targets import patch_target
 log = logging.getLogger(__name__)
 
 RUNS: Final = "runs"
-RUN: Final = "run.json"
-SETTINGS: Final = "settings.json"
-ROW: Final = "row.json"
-SCORES: Final = "scores.csv"
-OVERLAPS: Final = "overlaps.csv"
-TREES: Final = "gbt.txt"
 MAPS: Final = "maps"
 INNER: Final = ("inner0", "inner1")
-SCORE_COLUMNS: Final = ("name", "patient", "truth", "field", "score")
-OVERLAP_COLUMNS: Final = ("name", "patient", "both", "either")
 
 Recipes = Callable[[str], Recipe]
 
@@ -126,7 +124,7 @@ class Runner:
         }[row.kind](row, split)
         weights = {str(path.relative_to(folder)): sha256_of(path) for path in weight_files(folder)}
         seconds = max(time.perf_counter() - began, logged_seconds(folder))
-        _write(folder / RUN, json.dumps({"seconds": seconds, "weights": weights}, indent=1))
+        write(folder / RUN, json.dumps({"seconds": seconds, "weights": weights}, indent=1))
 
     def segmentation_settings(self, name: str) -> Segmentation:
         """Settings of a segmentation; its last epoch is kept, chosen on nobody."""
@@ -162,7 +160,7 @@ class Runner:
             rest = [i for i, h in zip(training, half, strict=True) if h != j]
             self._train_segmentation(row.segmentation, rest, [], folder / name)
             self._make_maps(row, folder / name, wanted, out, views)
-        _write(out / DONE, "{}")
+        write(out / DONE, "{}")
         return out
 
     def _makers(self, split: Split, items: Sequence[Loaded]) -> tuple[list[Loaded], list[Loaded]]:
@@ -190,7 +188,7 @@ class Runner:
         folder = self.segmentation(row.segmentation, split)
         settings = self.segmentation_settings(row.segmentation)
         model = self.load_segmentation(settings, folder)
-        self._save_overlaps(folder, model, settings, split)
+        self._measure_overlaps(folder, model, settings, split)
 
     def _gbt_row(self, row: Row, split: Split) -> None:
         maps, chosen = self.maps(row, split), self.recipes(row.name)
@@ -221,7 +219,7 @@ class Runner:
             float(trees.predict(read_activations(maps, i.sample.name).features).mean())
             for i in items
         ]
-        self._save_scores(folder, items, values)
+        save_scores(folder, items, values)
 
     def _cascade_row(self, row: Row, split: Split) -> None:
         maps, chosen = self.maps(row, split), self.recipes(row.name)
@@ -246,8 +244,8 @@ class Runner:
         )
         assert isinstance(model, CascadeNetwork)
         items = self.to_score(split)
-        self._save_scores(folder, items, predict_cascade(model, items, seen, self.compute).tolist())
-        self._save_overlaps(folder, model.segmentation, seen, split)
+        save_scores(folder, items, predict_cascade(model, items, seen, self.compute).tolist())
+        self._measure_overlaps(folder, model.segmentation, seen, split)
 
     def _direct_row(self, row: Row, split: Split) -> None:
         chosen = self.recipes(row.name)
@@ -259,9 +257,7 @@ class Runner:
             self._usable(split), self.curve_items(split), settings, **self._options(folder)
         )
         items = self.to_score(split)
-        self._save_scores(
-            folder, items, predict_direct(model, items, settings, self.compute).tolist()
-        )
+        save_scores(folder, items, predict_direct(model, items, settings, self.compute).tolist())
 
     def _classical_row(self, row: Row, split: Split) -> None:
         from cellularity_core import classical
@@ -269,7 +265,7 @@ class Runner:
         folder = self.folder(row.name, split)
         classical.train(split.training, seed=self.seed, out=folder)
         items = self.to_score(split)
-        self._save_scores(folder, items, classical.load(folder).predict(items).tolist())
+        save_scores(folder, items, classical.load(folder).predict(items).tolist())
 
     def _usable(self, split: Split) -> list[Loaded]:
         usable = self.material.regressed(split.training)
@@ -348,103 +344,23 @@ class Runner:
         path = folder / name
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _write(path, text)
+            write(path, text)
         elif path.read_text(encoding="utf-8") != text:
             raise ModelError(
                 f"'{folder}' holds a run of other settings, data or patients; choose another "
                 "folder with --out, or remove that one."
             )
 
-    def _save_scores(self, folder: Path, items: Sequence[Loaded], values: Sequence[float]) -> None:
-        # the classical peer says NaN where there is no tissue: no tumour either
-        found = np.nan_to_num(np.asarray(values, float), nan=0.0).clip(0.0, 1.0)
-        rows = [
-            {
-                "name": item.sample.name,
-                "patient": item.sample.patient,
-                "truth": " ".join(repr(t) for t in truth_of(item)),
-                "field": item.sample.field or "",
-                "score": repr(value),
-            }
-            for item, value in zip(items, found.tolist(), strict=True)
-        ]
-        _write(folder / SCORES, csv_text(rows, SCORE_COLUMNS))
-
-    def _save_overlaps(
+    def _measure_overlaps(
         self, folder: Path, model: torch.nn.Module, settings: Segmentation, split: Split
     ) -> None:
         items = pointed(split.measured)
-        both, either = overlaps(model, items, settings, self.compute)
-        rows = [
-            {
-                "name": item.sample.name,
-                "patient": item.sample.patient,
-                "both": " ".join(map(str, b)),
-                "either": " ".join(map(str, e)),
-            }
-            for item, b, e in zip(items, both.tolist(), either.tolist(), strict=True)
-        ]
-        _write(folder / OVERLAPS, csv_text(rows, OVERLAP_COLUMNS))
+        save_overlaps(folder, items, *overlaps(model, items, settings, self.compute))
 
 
 def drawn(items: Sequence[Loaded]) -> list[Loaded]:
     """Items that a segmentation learns from: pointed ones, and whole fields."""
     return [item for item in items if item.sample.points is not None or item.sample.field]
-
-
-def read_scores(folder: Path) -> list[Scored]:
-    """Scores that a run left."""
-    return [
-        Scored(
-            row["name"],
-            row["patient"],
-            tuple(map(float, row["truth"].split())),
-            row["field"],
-            float(row["score"]),
-        )
-        for row in _rows(folder / SCORES)
-    ]
-
-
-def read_overlaps(folder: Path) -> list[Overlap]:
-    """Overlaps that a run left; none where it has no segmentation."""
-    return [
-        Overlap(
-            row["name"],
-            row["patient"],
-            np.array(row["both"].split(), float),
-            np.array(row["either"].split(), float),
-        )
-        for row in _rows(folder / OVERLAPS)
-    ]
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Everything that decides a score of a run."""
-    kinds = (BEST, TREES, "*.npz", "*.json", "*.txt")
-    found = {path for kind in kinds for path in folder.glob(kind)}
-    found |= {path for phase in ("frozen", "joint") for path in (folder / phase).glob(BEST)}
-    own = {RUN, SETTINGS, DONE, ROW, "fields.json"}
-    return sorted(path for path in found if path.name not in own)
-
-
-def logged_seconds(folder: Path) -> float:
-    """Seconds of all epochs logged below a folder."""
-    return sum(
-        float(row["seconds"]) for path in folder.rglob(LOG) for row in _rows(path) if row["seconds"]
-    )
-
-
-def log_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a ``log.csv``; none where it is not there yet."""
-    return _rows(path)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _keeping(schedule: Schedule, best: bool) -> Schedule:
@@ -454,10 +370,3 @@ def _keeping(schedule: Schedule, best: bool) -> Schedule:
 def _names(items: Sequence[Loaded]) -> str:
     """Checksum of which images these are."""
     return hashlib.sha256("\n".join(i.sample.name for i in items).encode()).hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write at once or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

@@ -7,14 +7,8 @@ from typing import Any, Literal
 from cellularity_core.agreement import Statistic
 from cellularity_core.reproduce import measure
 from cellularity_core.reproduce.charts import Curve
-from cellularity_core.reproduce.learning import (
-    RUN,
-    TREES,
-    Runner,
-    log_rows,
-    read_overlaps,
-    read_scores,
-)
+from cellularity_core.reproduce.kept import RUN, TREES, log_rows, read_overlaps, read_scores
+from cellularity_core.reproduce.learning import Runner
 from cellularity_core.reproduce.material import Split
 from cellularity_core.reproduce.rows import Row
 from cellularity_core.training.loop import LOG
