@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import not_, or_, select
 from sqlalchemy.orm import Session
 
-from db import audit, readers
+from db import audit, look_alikes, readers
 from db.errors import RecordError
 from db.schema import Assignment, AuditEvent, Case, Membership, Patch, Reader, Reading, Study
 from db.scores import ModelScoreRecord, of_case
@@ -86,32 +86,30 @@ def _note(
 
 
 def has_met_models(session: Session, task: Assignment, person: Reader) -> bool:
-    """Whether the records tell that this reader saw the models' output for the patch.
+    """Whether the records tell that this reader saw the models' output for the tissue.
 
     An earlier second score after AI, a reveal, or a score outside a study, behind
-    which the page shows the models.
+    which the page shows the models; of the patch itself or of a look-alike.
     """
-    patch_id = task.case.patch_id
-    before = select(Reading.id).where(
+    scored = select(Reading.patch_id).where(
         Reading.reader_id == person.id,
-        Reading.patch_id == patch_id,
         or_(Reading.phase.in_(("after", "free")), Reading.seen_models),
     )
     revealed = (
-        select(AuditEvent.sequence)
+        select(Case.patch_id)
+        .select_from(AuditEvent)
         .join(Assignment, Assignment.id == AuditEvent.entity_id)
         .join(Membership, Membership.id == Assignment.membership_id)
         .join(Case, Case.id == Assignment.case_id)
         .where(
             AuditEvent.entity == _REVEAL,
             Membership.reader_id == person.id,
-            Case.patch_id == patch_id,
             not_(Case.is_training),
         )
     )
-    return any(
-        session.scalars(query.limit(1)).one_or_none() is not None for query in (before, revealed)
-    )
+    shown = look_alikes.marks(session, select(Case.patch_id).where(Case.id == task.case_id))
+    met = look_alikes.marks(session, scored) + look_alikes.marks(session, revealed)
+    return look_alikes.first_alike(shown, met, look_alikes.SAME_BITS) is not None
 
 
 def locked_patches(session: Session, *, reader: str) -> list[tuple[str, str | None]]:

@@ -1,12 +1,16 @@
 """Who takes part in which study, and what that keeps from them."""
 
-from sqlalchemy import func, select
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db import look_alikes, readers
 from db.errors import RecordError
 from db.look_alikes import Mark
-from db.schema import Case, Membership, Patch, Reader, Study
+from db.schema import Case, Membership, Reader, Study
 
 
 def study_row(session: Session, study_id: int) -> Study:
@@ -50,12 +54,21 @@ def check_may_see_others(session: Session, *, study_id: int, asking: str | None)
     other = None if person is None else shared_study(session, study_id=study_id, person=person)
     if person is not None and other is not None:
         raise RecordError(
-            f"{person.name} takes part in “{other.name}”, so scores of others and of the models "
-            "for its patches are shown only once it is closed."
+            f"{person.name} takes part in “{other.study.name}”, so scores of others and of the "
+            "models for its patches are shown only once it is closed."
         )
 
 
-def shared_study(session: Session, *, study_id: int, person: Reader) -> Study | None:
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A study that has a patch of another one; names of the patch here and there."""
+
+    study: Study
+    here: str
+    there: str
+
+
+def shared_study(session: Session, *, study_id: int, person: Reader) -> Shared | None:
     """A study of this reader that is not closed and has a patch of that study; may be itself.
 
     A patch is the same by its pixels or, saved anew, resized, turned or flipped, by its
@@ -67,24 +80,34 @@ def shared_study(session: Session, *, study_id: int, person: Reader) -> Study | 
         .where(Membership.reader_id == person.id, Study.state != "closed")
         .order_by(Study.id)
     )
-    patches = select(Case.patch_id).where(Case.study_id == study_id)
-    same = reads.join(Case, Case.study_id == Study.id).where(Case.patch_id.in_(patches))
-    found = session.scalars(same.limit(1)).first()
-    if found is not None:
-        return found
-    marks: list[Mark] = []
+    own: list[Mark] = []
     for other in session.scalars(reads):
-        marks = marks or _marks(session, study_id)
-        if look_alikes.any_alike(marks, _marks(session, other.id)):
-            return other
+        own = own or look_alikes.marks(session, _patches_of(study_id))
+        theirs = look_alikes.marks(session, _patches_of(other.id))
+        pair = look_alikes.first_alike(own, theirs, look_alikes.SAME_BITS)
+        if pair is not None:
+            return Shared(other, *(mark.name for mark in pair))
     return None
 
 
-def _marks(session: Session, study_id: int) -> list[Mark]:
-    """What the patches of a study are known again by."""
-    query = select(Patch).join(Case, Case.patch_id == Patch.id).where(Case.study_id == study_id)
-    marks = (look_alikes.mark(patch) for patch in session.scalars(query))
-    return [mark for mark in marks if mark is not None]
+def _patches_of(study_id: int) -> Select[Any]:
+    return select(Case.patch_id).where(Case.study_id == study_id)
+
+
+def locked_marks(session: Session, person: Reader) -> list[Mark]:
+    """What the patches of this reader's open studies are known again by."""
+    query = (
+        select(Case.patch_id)
+        .join(Study, Study.id == Case.study_id)
+        .join(Membership, Membership.study_id == Study.id)
+        .where(Study.state == "open", Membership.reader_id == person.id)
+    )
+    return look_alikes.marks(session, query)
+
+
+def is_locked(patch: Mark, locked: Sequence[Mark]) -> bool:
+    """Whether a patch shows the tissue of one of an open study."""
+    return look_alikes.first_alike([patch], locked, look_alikes.NEAR_BITS) is not None
 
 
 def is_blinded(session: Session, *, reader: str) -> bool:

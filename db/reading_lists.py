@@ -8,7 +8,7 @@ from typing import Final, Literal, cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from db import blinding, members, readers
+from db import look_alikes, members, readers
 from db.schema import Amendment, Assignment, Case, Membership, Patch, Reader, Reading
 from db.steps import Phase
 
@@ -156,7 +156,7 @@ def free_readings(
     ----------
     asking : str, optional
         Reader who will see them: only of patches that this reader has scored too, and
-        none of an open study of theirs. Not given: all, for coordinators.
+        none that shows the tissue of an open study of theirs. Not given: all, for coordinators.
     since : datetime, optional
         Only from this moment on.
     """
@@ -168,14 +168,13 @@ def free_readings(
     if asking is None:
         return found
     person = readers.required(session, asking)
-    own = set(
-        session.scalars(
-            select(Patch.sha256)
-            .join(Reading, Reading.patch_id == Patch.id)
-            .where(Reading.reader_id == person.id, Reading.phase == "free")
-        )
-    )
-    own -= {sha256 for sha256, _ in blinding.locked_patches(session, reader=asking)}
+    scored = select(Reading.patch_id).where(Reading.reader_id == person.id, Reading.phase == "free")
+    locked = members.locked_marks(session, person)
+    own = {
+        mark.sha256
+        for mark in look_alikes.marks(session, scored)
+        if not members.is_locked(mark, locked)
+    }
     return [record for record in found if record.sha256 in own]
 
 

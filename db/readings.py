@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import audit, blinding, patches, readers, steps
+from db import audit, blinding, look_alikes, members, patches, readers, steps
 from db.errors import RecordError
 from db.reading_lists import AmendmentRecord, ReadingRecord, plain, plain_amendment
 from db.schema import Amendment, Assignment, Reader, Reading, utcnow
@@ -56,12 +56,14 @@ def add_reading(
     Raises
     ------
     RecordError
-        If the score is not in [0, 1], the name is empty, or the patch belongs to an
-        open study of this reader.
+        If the score is not in [0, 1], the name is empty, or the patch, or one that shows
+        the same tissue, belongs to an open study of this reader.
     """
     score, _ = _score_or_reason(cellularity, None)
     person = readers.enrolled(session, reader)
-    if sha256 in {locked for locked, _ in blinding.locked_patches(session, reader=person.name)}:
+    known = patches.find(session, sha256)
+    mark = look_alikes.mark(sha256, patch, phash, known.turned if known is not None else None)
+    if members.is_locked(mark, members.locked_marks(session, person)):
         raise RecordError(
             f"{patch} belongs to an open study in which {person.name} takes part. "
             "Score it on the Read page."

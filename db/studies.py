@@ -251,9 +251,14 @@ def add_reader_to_study(session: Session, *, study_id: int, reader: str, actor: 
         raise RecordError(f"{member.name} takes part in “{study.name}” already.")
     other = members.shared_study(session, study_id=study_id, person=member)
     if other is not None:
+        same = (
+            f"{other.here} is in both"
+            if other.here == other.there
+            else f"{other.here} here and {other.there} there show the same tissue"
+        )
         raise RecordError(
-            f"{member.name} is reading some of these patches in “{other.name}”. Close that study "
-            "first, or choose another reader."
+            f"{member.name} is reading some of these patches in “{other.study.name}”: {same}. "
+            "Close that study first, choose another reader, or leave the patch out."
         )
     rank = members.count(session, study_id)
     joined = Membership(study=study, reader=member, rank=rank)
