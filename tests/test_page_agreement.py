@@ -1,130 +1,39 @@
-"""The page Agreement: which ratings count, and that it shows what the core computes of them."""
+"""The page Agreement: which ratings of a study count, and that it shows what the core computes."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from agreement_support import METHODS, seeded_study
-from db_support import commit, new_case, opened, plan, sha
-from streamlit.testing.v1 import AppTest
-
-from cellularity_core.agreement import (
-    Rating,
-    RatingTable,
-    Statistic,
-    agreement_report,
-    readers_mean,
+from agreement_page_support import (
+    SECTIONS,
+    frames,
+    material,
+    own_records,
+    page,
+    said,
+    section,
+    shown,
+    table_of,
 )
+from agreement_support import seeded_study
+from db_support import commit, new_case, opened, plan, sha
+
+from cellularity_core.agreement import Rating, RatingTable, agreement_report
 from db import records
 from db.session import snapshot, transaction
 from pages.parts import state
-from pages.parts.access import Identity
-from pages.parts.agreement_data import (
-    MEAN_OF_MODELS,
-    Material,
-    movement,
-    of_everyday,
-)
+from pages.parts.agreement_data import MEAN_OF_MODELS, movement
 from pages.parts.agreement_disputes import queue
-from pages.parts.agreement_figures import (
-    MOST_PAIRS,
-    ForestRow,
-    confusion_counts,
-    forest,
-    forest_rows,
-)
-from pages.parts.agreement_source import read_study
-from pages.parts.agreement_words import number, pair_rows, points
+from pages.parts.agreement_figures import confusion_counts
 from pages.parts.store import store
-from pages.parts.words import METHOD_NAMES
-
-APP = str(Path(__file__).resolve().parent.parent / "app.py")
-COORDINATOR = Identity("Cora", "admin", False, None)
-SECTIONS = (
-    "At a glance",
-    "Statistics",
-    "Two by two",
-    "Over time",
-    "After AI",
-    "Disagreements",
-    "Report",
-)
 
 
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test has records of its own."""
-    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "agreement.db"))
-    store.clear()
-    yield
-    store().dispose()
-    store.clear()
-
-
-def page(study: int = 0, reader: str = "Cora") -> AppTest:
-    at = AppTest.from_file(APP, default_timeout=120)
-    at.query_params["reader"] = reader
-    at.query_params["study"] = str(study)
-    at.run()
-    at.switch_page("pages/agreement.py").run()
-    assert not at.exception
-    return at
-
-
-def section(at: AppTest, name: str) -> AppTest:
-    at.segmented_control(key=state.AGREEMENT_SECTION).set_value(name).run()
-    assert not at.exception
-    assert not at.error
-    return at
-
-
-def frames(at: AppTest) -> list[Any]:
-    return [frame.value for frame in at.dataframe]
-
-
-def said(at: AppTest) -> str:
-    """Every text on the page."""
-    kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.subheader)
-    return "\n".join(element.value for kind in kinds for element in kind)
-
-
-def material(study: records.StudyRecord) -> Material:
-    with snapshot(store()) as db:
-        return read_study(db, study, COORDINATOR)
-
-
-def table_of(study: records.StudyRecord) -> RatingTable:
-    """The ratings that count, picked from the records by a second way."""
-    with snapshot(store()) as db:
-        rows = records.study_readings(db, study.id)
-        scores = records.model_scores(db, study.id)
-    ratings = [
-        Rating(
-            row.case,
-            row.reader,
-            row.cellularity,
-            row.patient,
-            repeat=row.occasion,
-            cannot_score=row.cannot_score_reason is not None,
-            read_at=row.created_at,
-        )
-        for row in sorted(rows, key=lambda row: (study.readers.index(row.reader), row.case))
-        if row.phase == "before" and not row.is_training
-    ]
-    ratings += [
-        Rating(s.case, METHOD_NAMES[s.method], s.value, s.patient, "model")
-        for s in sorted(scores, key=lambda s: list(METHOD_NAMES).index(s.method))
-    ]
-    return RatingTable.from_ratings(ratings)
-
-
-def shown(statistic: Statistic) -> str:
-    assert statistic.value is not None
-    return f"{statistic.value:.2f} ({statistic.low:.2f} to {statistic.high:.2f})"
+    with own_records(tmp_path, monkeypatch):
+        yield
 
 
 def test_every_number_is_what_the_core_computes_of_the_committed_scores() -> None:
@@ -449,169 +358,6 @@ def test_a_consensus_is_kept_with_its_reason_once_the_study_is_closed() -> None:
     assert frames(at)[-1].iloc[0]["Reason"] == "Looked at it together"
 
 
-def reading(
-    reader: str, patch: int, score: float, *, seen: bool = False, mpp: float = 0.5
-) -> records.ReadingRecord:
-    return records.ReadingRecord(
-        sha256=sha(patch),
-        patch=f"{patch % 10}.png",
-        reader=reader,
-        cellularity=score,
-        seen_models=seen,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        software="cellularity 1.0",
-        id=1,
-        phase="free",
-        assignment_id=None,
-        cannot_score_reason=None,
-        confidence=None,
-        seconds=None,
-        mpp=mpp,
-    )
-
-
-def test_everyday_scores_count_while_the_models_were_out_of_sight() -> None:
-    given = [
-        reading("Ana", 1, 0.1),
-        reading("Ana", 1, 0.2),  # once more, still blinded: a repeat
-        reading("Ben", 1, 0.5, seen=True),
-        reading("Ben", 1, 0.6),  # had seen them before
-        reading("Ben", 11, 0.7),  # another patch of the same name
-    ]
-    starter = ("starter", "f" * 64)
-    scores = {
-        (sha(1), 0.5): {"gbt": records.ModelScoreRecord("gbt", 0.3, 0.2, 0.4, *starter)},
-        (sha(11), 0.5): {"gbt": records.ModelScoreRecord("gbt", None, None, None, *starter)},
-    }
-    found = of_everyday(given, scores, with_seen=False)
-    readers = [(r.reader, r.score, r.repeat) for r in found.ratings if r.kind == "reader"]
-    assert readers == [("Ana", 0.1, 0), ("Ana", 0.2, 1), ("Ben", 0.7, 0)]
-    assert found.n_seen == 2
-    assert len(found.table.cases) == 2
-    assert [r.score for r in found.ratings if r.kind == "model"] == [0.3, None]
-    everything = of_everyday(given, scores, with_seen=True)
-    assert everything.n_seen == 0
-    assert [(r.score, r.repeat) for r in everything.ratings if r.reader == "Ben"] == [
-        (0.5, 0),
-        (0.6, 1),
-        (0.7, 0),
-    ]
-
-
-def test_a_patch_at_another_pixel_size_is_another_case() -> None:
-    """A model's score at one size says nothing of a reader's at another."""
-    given = [
-        reading("Ana", 1, 0.1),
-        reading("Ana", 1, 0.3, mpp=0.25),
-        reading("Ben", 1, 0.4, mpp=0.25),
-        reading("Ben", 2, 0.9),
-    ]
-    scores = {
-        (sha(1), mpp): {
-            "gbt": records.ModelScoreRecord("gbt", value, None, None, "starter", "f" * 64)
-        }
-        for mpp, value in ((0.5, 0.55), (0.25, 0.22), (1.0, 0.11))
-    }
-    found = of_everyday(given, scores, with_seen=False)
-    told = {(r.case_id, r.kind, r.reader): (r.score, r.repeat) for r in found.ratings}
-    [gbt] = {reader for _, kind, reader in told if kind == "model"}
-    assert told == {
-        ("1.png at 0.5 µm/px", "reader", "Ana"): (0.1, 0),
-        ("1.png at 0.5 µm/px", "model", gbt): (0.55, 0),
-        ("1.png at 0.25 µm/px", "reader", "Ana"): (0.3, 0),
-        ("1.png at 0.25 µm/px", "reader", "Ben"): (0.4, 0),
-        ("1.png at 0.25 µm/px", "model", gbt): (0.22, 0),
-        ("2.png", "reader", "Ben"): (0.9, 0),
-    }
-    assert found.images["1.png at 0.25 µm/px"] == sha(1)
-
-
-def test_everyday_scores_are_shown_of_patches_that_one_scored_oneself() -> None:
-    with transaction(store()) as db:
-        for reader, patches in (("Ana", (0, 1, 2)), ("Ben", (0, 1, 2)), ("Cora", (0,))):
-            for patch in patches:
-                records.add_reading(
-                    db,
-                    sha256=sha(patch),
-                    patch=f"{patch}.png",
-                    width=10,
-                    height=10,
-                    mpp=0.5,
-                    reader=reader,
-                    cellularity=0.1 + 0.2 * patch,
-                    seen_models=False,
-                    software="cellularity 1.0",
-                )
-        records.keep_model_scores(
-            db,
-            sha256=sha(0),
-            mpp=0.5,
-            scores={"gbt": (0.4, 0.3, 0.5)},
-            model_set="starter",
-            model_sha256="f" * 64,
-            software="cellularity 1.0",
-        )
-    at = page()
-    assert "3 readers scored 1 case" in said(at)
-    assert "Nuclei features" in frames(at)[0]["Rater"].tolist()
-    at.toggle(key=state.AGREEMENT_OTHERS).set_value(True).run()
-    assert "3 readers scored 3 cases" in said(at)
-    for name in SECTIONS:
-        section(at, name)
-    at.button(key=state.REPORT_MAKE).click().run()
-    assert not at.exception
-    seeded_study(store(), readers=["Ana"], n_cases=1, close=False, first=2, read=())
-    locked = page(reader="Ana")
-    assert not any(toggle.key == state.AGREEMENT_OTHERS for toggle in locked.toggle)
-    assert "3 readers scored 2 cases" in said(locked)
-
-
-@pytest.mark.parametrize("score_first", [True, False])
-def test_the_models_scores_are_kept_beside_a_readers(score_first: bool) -> None:
-    """Whether the reader scores before or after they are shown, and never without one."""
-    at = AppTest.from_file(APP, default_timeout=120)
-    at.query_params["reader"] = "Ana"
-    at.run()
-    at.toggle(key=state.SCORE_FIRST).set_value(score_first).run()
-    at.button(key=state.DEMO).click().run()
-    case = at.session_state[state.CASE]
-    patch = case.current
-
-    def kept() -> dict[str, records.ModelScoreRecord]:
-        with snapshot(store()) as db:
-            sets = records.model_sets_of(db, sha256s=list(case.patches))
-            if not sets:
-                return {}
-            [one] = sets
-            found = records.model_scores_of(
-                db, sha256s=list(case.patches), model_sha256=one.model_sha256
-            )
-        [key] = found
-        assert key == (patch, case.patches[patch].mpp)
-        return found[key]
-
-    assert kept() == {}
-    at.number_input(key=state.own_key(patch, "number")).set_value(35).run()
-    assert kept() == {}
-    at.button(key=state.COMMIT).click().run()
-    assert not at.exception
-    scores = case.results[patch].scores
-    assert {name: (s.value, s.low, s.high) for name, s in kept().items()} == {
-        name: (s.value, s.low, s.high) for name, s in scores.items()
-    }
-    [mine] = own_of(patch)
-    assert mine.seen_models == (not score_first)
-
-
-def own_of(patch: str) -> list[records.ReadingRecord]:
-    with snapshot(store()) as db:
-        return records.readings(db, sha256s=[patch], reader="Ana")[patch]
-
-
-def test_no_everyday_score_is_said() -> None:
-    assert "No everyday score counts here yet" in page().info[0].value
-
-
 def test_a_report_notes_the_head_of_the_trail_outside_the_records() -> None:
     study = seeded_study(store())
     at = section(page(study.id), "Report")
@@ -633,68 +379,3 @@ def test_a_report_notes_the_head_of_the_trail_outside_the_records() -> None:
             by="Cora",
         )
     assert not at.run().success, "a report of what is no longer so is not offered"
-
-
-def test_readers_mean_is_the_mean_of_the_pairs() -> None:
-    study = seeded_study(store(), methods=METHODS[:1])
-    table = table_of(study)
-    pairs = [p for p in agreement_report(table).pairs if p.kinds == ("reader", "reader")]
-    mean = readers_mean(table, "icc_a1")
-    assert mean.value == pytest.approx(np.mean([pair.icc_a1.value for pair in pairs]))
-    assert mean.low < mean.value < mean.high
-
-
-def test_many_pairs_of_readers_stand_in_one_line_of_the_forest() -> None:
-    names = [f"R{k}" for k in range(7)]
-    rng = np.random.default_rng(1)
-    truth = rng.uniform(0.1, 0.9, 8)
-    table = RatingTable.from_ratings(
-        Rating(f"c{case}", name, float(truth[case] + rng.normal(0, 0.03)))
-        for name in names
-        for case in range(8)
-    )
-    report = agreement_report(table, draws=100)
-    rows = forest_rows(report, (readers_mean(table, "icc_a1"), readers_mean(table, "kappa4")))
-    assert [row.kind for row in rows] == ["pairs", "mean"]
-    assert len(rows[0].dots[0]) == 21 > MOST_PAIRS
-    assert max(rows[0].dots[0]) == max(pair.icc_a1.value for pair in report.pairs)
-    chart = forest(rows)
-    assert len(chart.data[0].x) == 21
-
-
-def test_the_forest_draws_each_interval_and_the_readers_band() -> None:
-    rows = [
-        ForestRow("Ana – Ben", "pair", (Statistic(0.8, 0.6, 0.9), Statistic(0.7, 0.5, 0.8))),
-        ForestRow("Ana – Chi", "pair", (Statistic(0.7, 0.4, 0.85), Statistic(None, reason="x"))),
-        ForestRow("Readers, mean of pairs", "mean", (Statistic(0.75, 0.5, 0.9), Statistic(0.7))),
-        ForestRow("Trees (inside)", "model", (Statistic(0.78, 0.6, 0.9), Statistic(0.6, 0.2, 0.8))),
-    ]
-    chart = forest(rows)
-    drawn = [(trace.x[0], trace.error_x.array) for trace in chart.data if len(trace.x)]
-    assert [x for x, _ in drawn] == [0.8, 0.7, 0.75, 0.78, 0.7, 0.7, 0.6]
-    assert drawn[0][1][0] == pytest.approx(0.1)
-    bands = [shape for shape in chart.layout.shapes if shape.type == "rect"]
-    assert [(shape.x0, shape.x1) for shape in bands] == [(0.7, 0.8), (0.7, 0.7)]
-    assert list(chart.layout.yaxis.ticktext)[-1] == "<b>Trees (inside)</b>"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.914, "0.91"), (-0.0004, "0.00"), (0.004, "0.00"), (None, "–")]
-)
-def test_numbers_in_words(value: float | None, text: str) -> None:
-    assert number(value) == text
-
-
-def test_points_and_pairs_without_a_value_are_a_dash_with_a_reason() -> None:
-    assert points(-0.0321) == "-3.2"
-    table = RatingTable.from_ratings([Rating("c", "Ana", 0.1), Rating("c", "Ben", 0.2)])
-    [row] = pair_rows(agreement_report(table, draws=50).pairs)
-    assert (row["ICC(A,1)"], row["Limits (95 %)"]) == ("–", "–")
-    assert "two cases or more" in row["Why not"]
-
-
-def test_the_key_changes_with_any_rating() -> None:
-    one = Material("x", (Rating("c", "Ana", 0.1),))
-    assert one.key == Material("y", (Rating("c", "Ana", 0.1),)).key
-    for changed in (Rating("c", "Ana", 0.11), Rating("c", "Ana", 0.1, "P")):
-        assert replace(one, ratings=(changed,)).key != one.key
