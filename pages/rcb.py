@@ -1,0 +1,75 @@
+"""RCB: tumour bed, cellularity and nodes to the Residual Cancer Burden."""
+
+from typing import Final
+
+import streamlit as st
+
+from cellularity_core.rcb import Burden, rcb
+from pages.parts.burden import result
+from pages.parts.frame import show
+
+D1: Final = "rcb.d1"
+D2: Final = "rcb.d2"
+CA: Final = "rcb.ca"
+LOW: Final = "rcb.low"
+HIGH: Final = "rcb.high"
+CIS: Final = "rcb.cis"
+NODES: Final = "rcb.nodes"
+MET: Final = "rcb.met"
+
+
+def page() -> None:
+    """Draw the page from top to bottom."""
+    st.title("Residual Cancer Burden", anchor=False)
+    st.markdown(
+        "What is left in breast and lymph nodes after treatment, as one index and four classes "
+        "(Symmans et al., J Clin Oncol 2007)."
+    )
+    bed, cancer, nodes = st.columns(3, gap="large")
+    with bed:
+        st.subheader("Tumour bed", anchor=False)
+        d1 = _number("Largest dimension, mm", D1, 300)
+        d2 = _number("Dimension across it, mm", D2, 300)
+    with cancer:
+        st.subheader("Cancer in the bed", anchor=False)
+        ca = _number(
+            "Cellularity, %",
+            CA,
+            100,
+            "Mean over the whole bed, invasive and in situ, on a pathologist's scale. The scores "
+            "on Analyse are those of one patch, and not on that scale.",
+        )
+        cis = _number("Of it in situ, %", CIS, 100)
+        left, right = st.columns(2)
+        with left:
+            low = _number(
+                "Lowest, %", LOW, 100, "Lower limit of the cellularity's 95 % interval, if known."
+            )
+        with right:
+            high = _number(
+                "Highest, %", HIGH, 100, "Upper limit; both are carried through to the class."
+            )
+    with nodes:
+        st.subheader("Lymph nodes", anchor=False)
+        count = st.number_input("Positive nodes", 0, 100, value=None, key=NODES)
+        met = _number("Largest metastasis, mm", MET, 100)
+    if d1 is None or d2 is None or ca is None or cis is None or count is None or met is None:
+        st.info(
+            "Fill in all six values; 0 for what is not there. The index appears here.",
+            icon=":material/edit:",
+        )
+        return
+    if (low is None) != (high is None):
+        st.warning("Give both limits of the cellularity, or neither.")
+        return
+    limits = None if low is None or high is None else (low, high)
+    result(rcb(Burden(d1, d2, ca, cis, count, met), limits))
+
+
+def _number(label: str, key: str, most: float, tip: str | None = None) -> float | None:
+    return st.number_input(
+        label, 0.0, float(most), value=None, step=1.0, format="%g", key=key, help=tip
+    )
+
+
+show(page)

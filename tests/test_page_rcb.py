@@ -1,0 +1,58 @@
+"""The page RCB: what it asks, shows and refuses."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.conftest import ROOT
+
+GIVEN = {"d1": 20, "d2": 15, "ca": 30, "cis": 10, "nodes": 2, "met": 4}
+
+
+@pytest.fixture
+def page(monkeypatch, tmp_path):
+    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "records.db"))
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    return at.switch_page("pages/rcb.py").run()
+
+
+def fill(at, **values):
+    for name, value in values.items():
+        at.number_input(key=f"rcb.{name}").set_value(value)
+    return at.run()
+
+
+def shown(at):
+    return {m.label: m.value for m in at.metric}
+
+
+def test_it_asks_then_shows_index_and_class(page):
+    assert not page.exception
+    assert "Fill in all six values" in page.info[0].value
+    at = fill(page, **GIVEN)
+    assert not at.exception
+    assert shown(at) == {
+        "RCB index": "3.21",
+        "Class": "RCB-II",
+        "Invasive share of the bed": "27.0 %",
+        "Size of the bed": "17.3 mm",
+    }
+    assert not at.warning
+
+
+def test_an_interval_gives_probabilities_and_warns_of_another_class(page):
+    at = fill(page, **GIVEN, low=12)
+    assert "Give both limits" in at.warning[0].value
+    at = fill(at, high=55)
+    said = " ".join(m.value for m in at.markdown)
+    assert "2.95 to 3.41" in said
+    assert "**RCB-II** 71 %, **RCB-III** 29 %" in said
+    assert "reaches into another class" in at.warning[0].value
+    at = fill(at, low=29, high=31)
+    assert not at.warning
+
+
+def test_values_that_contradict_are_told(page):
+    at = fill(page, **GIVEN | {"met": 0})
+    assert "contradict each other" in at.error[0].value
+    at = fill(at, **GIVEN, low=35, high=40)
+    assert "must hold that value" in at.error[0].value
