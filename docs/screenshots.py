@@ -103,7 +103,7 @@ def analyse(page: Page, out: Path) -> None:
     """The demo: scores and pictures, wide and on a tablet, and the layers drawn as points."""
     page.goto(URL)
     page.locator(".st-key-analyse-demo button").click()
-    page.locator(".viewer-status").get_by_text("Area above").wait_for()
+    page.locator(".viewer-status:visible").get_by_text("Area above").wait_for()
     shoot(page, out, "analyse.png", height=1560)
     page.get_by_text("Why “Nuclei features”").scroll_into_view_if_needed()
     page.locator(".st-key-analyse-waterfall").screenshot(path=out / "reasons.png")
@@ -123,7 +123,7 @@ def score_first(page: Page, out: Path) -> None:
     page.get_by_label("or typed (%)").fill("35")
     page.get_by_label("or typed (%)").press("Enter")
     commit.click()
-    page.locator(".viewer-status").get_by_text("Area above").wait_for()
+    page.locator(".viewer-status:visible").get_by_text("Area above").wait_for()
     page.locator(".viewer-shown").get_by_text("Areas").click()
     page.locator(".viewer-shown").get_by_text("Nuclei").click()
     page.set_viewport_size({"width": WIDE, "height": 900})

@@ -3,8 +3,6 @@
 from collections.abc import Hashable, Sequence
 
 import streamlit as st
-from bokeh.models import Spacer
-from streamlit_bokeh import streamlit_bokeh
 
 from cellularity_core.export import file_stem
 from cellularity_core.patch import Patch
@@ -15,14 +13,13 @@ from pages.parts.downloads import downloads
 from pages.parts.explanation import explanation, warnings
 from pages.parts.frame import show
 from pages.parts.intake import ask_size, drop_box, heading, is_waiting, problems
-from pages.parts.layers import Layers
 from pages.parts.locks import LOCKED
 from pages.parts.reader import Reader, own_score_form, reader_controls
 from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, chosen_engine, score_all, scored
 from pages.parts.sight import in_sight
 from pages.parts.state import Case
-from pages.parts.viewer import viewer
+from pages.parts.viewer import Pane, drawing, viewer
 from pages.parts.words import beside_own, spread
 
 
@@ -40,7 +37,7 @@ def page() -> None:
             "Four methods score each patch, and you see the nuclei that the scores rest on.",
             icon=":material/upload:",
         )
-        _get_ready()
+        chosen_engine()  # loads the models while the user looks for a patch
         return
     with st.container():  # so that what follows keeps its place when a spinner comes and goes
         models = chosen_engine()
@@ -72,12 +69,6 @@ def page() -> None:
             own_score_form(case, patch, reader)
 
 
-def _get_ready() -> None:
-    """Load the drawing library and the models while the user looks for a patch."""
-    streamlit_bokeh(Spacer(width=1, height=1), use_container_width=False, key=state.WARM)
-    chosen_engine()
-
-
 def _open(
     case: Case, patch: Patch, models: Engine, reader: Reader, own: Sequence[ReadingRecord]
 ) -> None:
@@ -101,11 +92,16 @@ def _draw(case: Case, patch: Patch, what: Hashable, models: Engine | None = None
     browser keeps its zoom and its switches.
     """
     if case.view is None or case.view[0] != what:
-        layers: Layers | None = scored(patch, models).layers if models else None
-        nuclei = case.results[patch.sha256].nuclei if models else None
+        panes = [Pane("")]
+        if models:
+            layers = scored(patch, models).layers
+            panes = [
+                Pane("Patch"),
+                Pane("What was found", layers, case.results[patch.sha256].nuclei),
+            ]
         name = f"{file_stem(patch.name)}-overlay.png"
-        case.view = (what, viewer(patch.pixels, patch.mpp, layers, nuclei, name))
-    streamlit_bokeh(case.view[1], use_container_width=False, key=state.VIEWER)
+        case.view = (what, drawing(patch.pixels, patch.mpp, panes, name))
+    viewer(case.view[1], key=state.VIEWER)
 
 
 show(page)

@@ -3,11 +3,11 @@
 import base64
 import io
 import json
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from bokeh.embed import json_item
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,7 +21,7 @@ from cellularity_core.results import Nuclei, PatchResult, Quality, Score
 from pages.parts import layers, words
 from pages.parts.figures import gain_bars, waterfall
 from pages.parts.state import Case
-from pages.parts.viewer import viewer
+from pages.parts.viewer import MOST_PANES, Pane, drawing
 
 UNIT = st.floats(0, 1, allow_nan=False)
 
@@ -89,8 +89,8 @@ def test_the_browser_can_filter_blobs_by_their_contrast(threshold: float) -> Non
 def test_maps_keep_their_values_to_half_a_level() -> None:
     maps = discs(60, 80, [(2, 33, 40)])
     made = layers.layers_of(result(maps, maps, (80, 60))).maps["gbt"]
-    assert made.shape == (3, 60, 80)
-    assert np.abs(made / 255.0 - maps[:3]).max() <= 0.5 / 255 + 5e-4
+    assert made.shape == (4, 60, 80)
+    assert np.abs(made / 255.0 - maps).max() <= 0.5 / 255 + 5e-4
 
 
 def test_a_map_that_methods_share_is_sent_once() -> None:
@@ -105,7 +105,7 @@ def test_a_large_map_is_reduced_before_it_is_sent() -> None:
     maps = np.zeros((4, 3000, 1500), np.float32)
     maps[2, :, 750:] = 1
     made = layers.layers_of(result(maps, maps[:, ::8, ::8].copy(), (1500, 3000))).maps["gbt"]
-    assert made.shape == (3, layers.MAP_SIDE, layers.MAP_SIDE // 2)
+    assert made.shape == (4, layers.MAP_SIDE, layers.MAP_SIDE // 2)
     assert made[2].mean() == pytest.approx(127.5, abs=1)
 
 
@@ -126,19 +126,78 @@ def test_the_viewer_without_a_result_holds_the_patch_only() -> None:
     maps = discs(60, 80, [(2, 33, 40)])
     full = result(maps, maps, (80, 60))
     pixels = np.full((60, 80, 3), 200, np.uint8)
-    alone = json.dumps(json_item(viewer(pixels, 0.5)))
-    whole = json.dumps(json_item(viewer(pixels, 0.5, layers.layers_of(full), full.nuclei)))
+    alone = json.dumps(drawing(pixels, 0.5, [Pane("")]).data)
+    pane = Pane("Found", layers.layers_of(full), full.nuclei)
+    whole = json.dumps(drawing(pixels, 0.5, [pane]).data)
     for word in ("malignant", "ctivation", "blob", "nuclei", "probability"):
         assert word not in alone
         assert word in whole
 
 
-def test_a_drawing_that_is_kept_is_sent_the_same_each_time() -> None:
-    """A difference would make the browser draw anew and lose zoom and switches."""
+def test_what_is_sent_to_the_viewer_can_be_read_back() -> None:
+    """Two methods beside the bare patch: each pane has its own map, and a map is sent once."""
     maps = discs(60, 80, [(2, 33, 40)])
     full = result(maps, maps, (80, 60))
-    root = viewer(np.zeros((60, 80, 3), np.uint8), 0.5, layers.layers_of(full), full.nuclei)
-    assert json.dumps(json_item(root)) == json.dumps(json_item(root))
+    found = layers.layers_of(full)
+    panes = [
+        Pane("Patch"),
+        Pane("Features", found, full.nuclei, "gbt"),
+        Pane("Maps", found, method="cascade"),
+        Pane("Either", found),
+    ]
+    data = drawing(np.zeros((60, 80, 3), np.uint8), 0.5, panes).data
+    assert [len(pane["sources"]) for pane in data["panes"]] == [0, 1, 1, 2]
+    sent = [
+        np.frombuffer(zlib.decompress(base64.b64decode(one["bytes"])), np.uint8).reshape(
+            one["shape"]
+        )
+        for one in data["maps"]
+    ]
+    assert len(sent) == 2
+    for pane, method in ((1, "gbt"), (2, "cascade")):
+        [source] = data["panes"][pane]["sources"]
+        assert (sent[source["map"]] == found.maps[method]).all()
+        assert source["blobs"]["x"] == pytest.approx(found.blobs[method].x, abs=0.006)
+        assert source["blobs"]["label"] == found.blobs[method].label.tolist()
+    assert data["panes"][1]["nuclei"] == {"x": [10], "y": [20], "label": [2], "probability": [1]}
+    assert "nuclei" not in data["panes"][2]
+
+
+def test_a_method_without_a_map_of_its_own_shows_the_one_it_shares() -> None:
+    maps = discs(60, 80, [(2, 33, 40)])
+    one = result(maps, maps, (80, 60))
+    shared = replace(one, activations=dict.fromkeys(("gbt", "cascade"), one.activations["gbt"]))
+    pane = Pane("Maps", layers.layers_of(shared), method="cascade")
+    data = drawing(np.zeros((60, 80, 3), np.uint8), 0.5, [pane]).data
+    assert [source["map"] for source in data["panes"][0]["sources"]] == [0]
+
+
+def test_an_overlay_is_sent_with_its_opacity() -> None:
+    picture = np.zeros((30, 40, 4), np.uint8)
+    picture[5:9, 7:30] = (250, 10, 90, 200)
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    made = drawing(pixels, 0.5, [Pane("Direct", overlay=picture, overlay_name="Why")]).data
+    assert made["words"]["overlay"] == "Why"
+    _, data = made["panes"][0]["overlay"].split(",", 1)
+    assert (np.array(Image.open(io.BytesIO(base64.b64decode(data)))) == picture).all()
+    with pytest.raises(ValueError, match=r"RGBA, uint8 of shape \(h, w, 4\).*float64"):
+        drawing(pixels, 0.5, [Pane("Direct", overlay=np.zeros((30, 40)))])
+
+
+@pytest.mark.parametrize("count", [0, MOST_PANES + 1])
+def test_the_viewer_has_one_to_four_panes(count: int) -> None:
+    with pytest.raises(ValueError, match=f"{count} panes were given; the viewer shows 1 to 4"):
+        drawing(np.zeros((60, 80, 3), np.uint8), 0.5, [Pane("")] * count)
+
+
+def test_the_same_is_told_from_another_by_its_token() -> None:
+    """By it the browser keeps zoom and switches, or draws anew."""
+    maps = discs(60, 80, [(2, 33, 40)])
+    full = result(maps, maps, (80, 60))
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    found = Pane("Found", layers.layers_of(full), full.nuclei)
+    tokens = [drawing(pixels, 0.5, p).data["token"] for p in ([found], [found], [Pane("")])]
+    assert tokens[0] == tokens[1] != tokens[2]
 
 
 def test_the_waterfall_climbs_from_the_base_to_the_score() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bokeh.embed import json_item
 from PIL import Image
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
@@ -302,7 +301,7 @@ def test_score_first_computes_and_shows_nothing_before_the_commit(
     assert cards(at) == {}
     assert at.session_state[state.CASE].results == {}
     assert list(at.dataframe[0].value) == [" ", "Patch", "Your score"]
-    drawing = json.dumps(json_item(at.session_state[state.CASE].view[1]))
+    drawing = json.dumps(at.session_state[state.CASE].view[1].data)
     assert not TELLING.search(drawing)
     assert not TELLING.search(sent(at))
     assert at.button(key=state.COMMIT).disabled

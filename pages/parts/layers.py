@@ -49,7 +49,7 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Class maps (0 to 255, shape (3, h, w)) and blobs by method that segments."""
+    """Maps (0 to 255, shape (4, h, w), in the order of `CHANNELS`) and blobs, by method."""
 
     maps: Mapping[str, npt.NDArray[np.uint8]]
     blobs: Mapping[str, Blobs]
@@ -67,9 +67,9 @@ def layers_of(result: PatchResult) -> Layers:
 
 
 def _levels(maps: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
-    """The class maps in 256 levels, at most `MAP_SIDE` a side."""
-    classes = maps[: len(CLASSES)].astype(np.float32)
-    return np.stack([np.rint(255.0 * reduced(m, MAP_SIDE)) for m in classes]).astype(np.uint8)
+    """Maps in 256 levels, at most `MAP_SIDE` a side."""
+    channels = maps.astype(np.float32)
+    return np.stack([np.rint(255.0 * reduced(m, MAP_SIDE)) for m in channels]).astype(np.uint8)
 
 
 def _blobs(maps: npt.NDArray[np.float32], size: tuple[int, int]) -> Blobs:
@@ -103,11 +103,28 @@ def reduced(image: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
 def picture_url(pixels: npt.NDArray[np.uint8]) -> str:
     """A patch, shape (H, W, 3), as a ``data:`` URL: nothing to fetch from anywhere."""
     shown = reduced(pixels, PICTURE_SIDE)
-    lossless = shown.shape[0] * shown.shape[1] <= LOSSLESS_PIXELS
+    if shown.shape[0] * shown.shape[1] <= LOSSLESS_PIXELS:
+        return _url(shown, "png", compress_level=3)
+    return _url(shown, "jpeg", quality=93, subsampling=0)
+
+
+def overlay_url(picture: npt.NDArray[np.uint8]) -> str:
+    """A picture with opacity, shape (h, w, 4), as a ``data:`` URL.
+
+    Raises
+    ------
+    ValueError
+        If it is not RGBA in 8 bits.
+    """
+    if picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
+        raise ValueError(
+            f"An overlay is RGBA, uint8 of shape (h, w, 4); this one is {picture.dtype} "
+            f"of shape {picture.shape}."
+        )
+    return _url(reduced(picture, MAP_SIDE), "png", compress_level=3)
+
+
+def _url(pixels: npt.NDArray[np.uint8], kind: str, **options: int) -> str:
     buffer = io.BytesIO()
-    if lossless:
-        Image.fromarray(shown).save(buffer, format="PNG", compress_level=3)
-    else:
-        Image.fromarray(shown).save(buffer, format="JPEG", quality=93, subsampling=0)
-    kind = "png" if lossless else "jpeg"
+    Image.fromarray(pixels).save(buffer, format=kind.upper(), **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -14,7 +14,7 @@ from cellularity_core.patch import Patch, Rejected
 from cellularity_core.results import PatchResult
 
 if TYPE_CHECKING:
-    from bokeh.models import LayoutDOM
+    from pages.parts.viewer import Drawing
 
 CASE: Final = "case"
 
@@ -31,7 +31,6 @@ CSV: Final = "analyse.csv"
 JSON: Final = "analyse.json"
 NUCLEI: Final = "analyse.nuclei"
 VIEWER: Final = "analyse.viewer"
-WARM: Final = "analyse.warm"
 WATERFALL: Final = "analyse.waterfall"
 GAIN: Final = "analyse.gain"
 CARD_OF: Final = "models.set"
@@ -118,7 +117,7 @@ class Case:
     shown: set[str] = field(default_factory=set)
     current: str | None = None
     uploads: int = 0
-    view: "tuple[Any, LayoutDOM] | None" = None
+    view: "tuple[Any, Drawing] | None" = None
     tables: int = 0
 
     @property

@@ -1,252 +1,256 @@
-"""The patch and what was found in it, side by side, zoomed and panned together.
+"""The viewer: one patch in one to four panes that zoom, pan and turn together.
 
-Bokeh draws. Every switch and slider works in the browser (`js/repaint.js`);
-nothing waits for the server.
+Each pane shows what it is given over the patch. Everything is drawn in the browser
+(`js/viewer*.js`); no switch, slider or key waits for the server, and nothing is part
+of what is sent but what the panes hold.
 """
 
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from bokeh.document import Document
-from bokeh.events import DocumentReady, MouseLeave, MouseMove
-from bokeh.layouts import column, row
-from bokeh.models import (
-    ColumnDataSource,
-    CustomJS,
-    CustomJSHover,
-    Div,
-    HoverTool,
-    LayoutDOM,
-    PanTool,
-    Range1d,
-    Slider,
-    WheelZoomTool,
-)
-from bokeh.plotting import figure
-from bokeh.transform import linear_cmap
+import streamlit as st
 
-from cellularity_core.conventions import CLASSES
-from cellularity_core.export import COLOURS, rgb
+from cellularity_core.conventions import BACKGROUND, CHANNELS, LYMPHOCYTE, MALIGNANT, NORMAL
+from cellularity_core.export import COLOURS
 from cellularity_core.results import Nuclei
-from pages.parts.layers import Layers, picture_url
-from pages.parts.viewer_controls import (
-    RAMP,
-    button,
-    controls,
-    heat_box,
-    sheet,
-    strip,
-    zoom_buttons,
+from pages.parts.layers import Blobs, Layers, overlay_url, picture_url
+from pages.parts.words import METHOD_CODES
+
+THRESHOLD: Final = 0.5
+BLOB_THRESHOLD: Final = 0.16
+OPACITY: Final = 45
+"""Where the sliders stand at first; opacity in percent."""
+
+MOST_PANES: Final = 4
+
+_ORDER: Final = (MALIGNANT, LYMPHOCYTE, NORMAL, BACKGROUND)
+"""Classes as the user meets them; the keys 1 to 4 are in this order."""
+
+_COLOURS: Final = {**COLOURS, "background": "#F0E442"}
+
+_START: Final = {
+    "areas": True,
+    "heat": False,
+    "blobs": False,
+    "nuclei": False,
+    "overlay": True,
+    "classes": [True, True, True, False],
+    "cut": THRESHOLD,
+    "opacity": OPACITY,
+    "blobCut": BLOB_THRESHOLD,
+    "heatOf": MALIGNANT,
+    "mapOf": 0,
+}
+_CUTS: Final = {"cut": (0.02, 0.98), "blobCut": (0.02, 0.5)}
+
+_WORDS: Final = {
+    "shown": "Shown over the patch",
+    "areas": "Areas",
+    "heat": "Heat map",
+    "blobs": "Blobs",
+    "nuclei": "Nuclei",
+    "classes": "Classes",
+    "cut": "Areas: activation above",
+    "opacity": "Opacity",
+    "blobCut": "Blobs: contrast above",
+    "heatOf": "Heat map of",
+    "mapOf": "Maps of the method",
+    "above": "Area above",
+    "rings": "blobs above",
+    "dots": "nuclei",
+    "none": "Nothing is drawn over the patch.",
+    "here": "Activation here",
+    "dot": "Nucleus",
+    "probability": "probability",
+    "ring": "Blob",
+    "response": "contrast",
+    "value": "activation",
+    "save": "Save picture",
+}
+
+_FILES: Final = Path(__file__).parent / "js"
+_SCRIPTS: Final = ("viewer", "viewer_controls", "viewer_view", "viewer_layers")
+_COMPONENT: Final = st.components.v2.component(
+    "cellularity.viewer",
+    html=(_FILES / "viewer.html").read_text(encoding="utf-8"),
+    css=(_FILES / "viewer.css").read_text(encoding="utf-8"),
+    js="\n".join((_FILES / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS),
 )
 
-_SCRIPTS: Final = Path(__file__).parent / "js"
-REPAINT, SCALE_BAR, HERE, SAVE = (
-    (_SCRIPTS / f"{name}.js").read_text(encoding="utf-8")
-    for name in ("repaint", "scalebar", "here", "save")
-)
 
-_BLOB_COLUMNS: Final = ("x", "y", "radius", "response", "value", "label")
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """What one pane shows over the patch; with a title alone, the bare patch.
+
+    Attributes
+    ----------
+    title : str
+        Written above the pane; may be empty.
+    layers : Layers, optional
+        Areas, heat map and blobs of a result.
+    nuclei : Nuclei, optional
+        Points of a result.
+    method : str, optional
+        The method whose maps of `layers` are shown ("gbt", "cascade"); its map may be
+        one that methods share. By default the user switches between all of them.
+    overlay : ndarray of uint8, shape (h, w, 4), optional
+        A ready-made picture (RGBA, not premultiplied) stretched over the whole patch,
+        such as a saliency map.
+    overlay_name : str
+        What the switch of `overlay` is called.
+    """
+
+    title: str
+    layers: Layers | None = None
+    nuclei: Nuclei | None = None
+    method: str | None = None
+    overlay: npt.NDArray[np.uint8] | None = None
+    overlay_name: str = "Saliency map"
 
 
-def viewer(
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is sent to the browser. Keep it: it costs some 50 ms to make."""
+
+    data: Mapping[str, Any]
+
+
+def drawing(
     pixels: npt.NDArray[np.uint8],
     mpp: float,
-    layers: Layers | None = None,
-    nuclei: Nuclei | None = None,
+    panes: Sequence[Pane],
     file_name: str = "overlay.png",
-) -> LayoutDOM:
-    """The patch alone, or beside what was found in it.
+) -> Drawing:
+    """Prepare what `viewer` shows.
 
     Parameters
     ----------
     pixels : ndarray of uint8, shape (H, W, 3)
-        The patch as given.
+        The patch as given; all panes show it.
     mpp : float
         um per pixel, for the scale bar.
-    layers, nuclei : optional
-        Of the patch's result. Without them no output of a model is part of what
-        is returned.
+    panes : sequence of Pane
+        One to four, from left to right.
     file_name : str
         Of the picture that the button "Save picture" writes.
 
-    Returns
-    -------
-    LayoutDOM
-        To be given to ``streamlit_bokeh``; the only root of its document.
+    Raises
+    ------
+    ValueError
+        If there are no panes or more than four.
     """
+    if not 1 <= len(panes) <= MOST_PANES:
+        raise ValueError(f"{len(panes)} panes were given; the viewer shows 1 to {MOST_PANES}.")
     height, width = pixels.shape[:2]
-    picture = ColumnDataSource({"url": [picture_url(pixels)]})
-    left = _pane((width, height), picture)
-    zoom = zoom_buttons(left, (width, height))
-    document = Document()
-    if layers is None or nuclei is None or not layers.maps:
-        panes = [left]
-        root = _root(strip(zoom), row(left, sizing_mode="stretch_width"))
-    else:
-        right = _pane((width, height), picture, left)
-        panes = [left, right]
-        shared = _overlays(right, layers, nuclei) | {"patch": [width, height]}
-        repaint = CustomJS(args=shared | {"starting": False}, code=REPAINT)
-        for control in shared["controls"].values():
-            control.js_on_change("value" if isinstance(control, Slider) else "active", repaint)
-        document.js_on_event(
-            DocumentReady, CustomJS(args=shared | {"starting": True}, code=REPAINT)
-        )
-        right.js_on_event(MouseMove, CustomJS(args=shared, code=HERE))
-        clear = CustomJS(args=shared, code='here.text = ""')
-        right.js_on_event(MouseLeave, clear)
-        given = shared | {"picture": picture, "file_name": file_name}
-        save = button("Save picture", "save", CustomJS(args=given, code=SAVE), width=120)
-        parts = [part for name, part in shared["controls"].items() if name != "heat_of"]
-        root = _root(
-            strip(zoom, *parts, shared["heat_box"], save),
-            row(*panes, sizing_mode="stretch_width", spacing=8),
-            strip(shared["status"], shared["here"]),
-        )
-    _scale_bar(panes, mpp, document)
-    document.add_root(root)
-    return root
-
-
-def _root(*parts: LayoutDOM) -> LayoutDOM:
-    """A column as high as its parts; the Streamlit component would fix its height."""
-    return column(*parts, width_policy="max", height_policy="fit", spacing=8)
-
-
-def _pane(size: tuple[int, int], picture: ColumnDataSource, linked: figure | None = None) -> figure:
-    """A picture without axes, (0, 0) at the centre of its first pixel, y down."""
-    width, height = size
-    if linked is None:
-        limits: dict[str, Any] = {
-            "x_range": Range1d(-0.5, width - 0.5, min_interval=width / 20, max_interval=3 * width),
-            "y_range": Range1d(
-                height - 0.5, -0.5, min_interval=height / 20, max_interval=3 * height
-            ),
-        }
-    else:
-        limits = {"x_range": linked.x_range, "y_range": linked.y_range}
-    wheel = WheelZoomTool(zoom_on_axis=False)
-    pane = figure(
-        **limits,
-        tools=[PanTool(), wheel],
-        active_scroll=wheel,
-        toolbar_location=None,
-        aspect_ratio=width / height,
-        sizing_mode="scale_width",
-        min_border=0,
-        outline_line_color=None,
-    )
-    pane.axis.visible = False
-    pane.grid.visible = False
-    pane.image_url(url="url", x=-0.5, y=-0.5, w=width, h=height, anchor="top_left", source=picture)
-    return pane
-
-
-def _scale_bar(panes: list[figure], mpp: float, document: Document) -> None:
-    """Draw a bar of a round length in um, measured anew whenever the view changes."""
-    bar = ColumnDataSource({"x0": [], "x1": [], "y": [], "middle": [], "text": []})
-    ranges = {"x_range": panes[0].x_range, "y_range": panes[0].y_range}
-    measure = CustomJS(args={**ranges, "bar": bar, "mpp": mpp}, code=SCALE_BAR)
-    document.js_on_event(DocumentReady, measure)
-    for name in ("start", "end"):
-        panes[0].x_range.js_on_change(name, measure)
-    for pane in panes:
-        for width, colour in ((9, "#ffffff"), (4, "#111111")):
-            pane.segment(
-                x0="x0",
-                x1="x1",
-                y0="y",
-                y1="y",
-                source=bar,
-                line_width=width,
-                line_color=colour,
-                level="annotation",
-            )
-        pane.text(
-            x="middle",
-            y="y",
-            text="text",
-            source=bar,
-            text_align="center",
-            text_baseline="bottom",
-            y_offset=-7,
-            text_font_size="13px",
-            text_font_style="bold",
-            text_color="#111111",
-            background_fill_color="#ffffff",
-            background_fill_alpha=0.8,
-            padding=2,
-            level="annotation",
-        )
-
-
-def _overlays(pane: figure, layers: Layers, nuclei: Nuclei) -> dict[str, Any]:
-    """Put what can be drawn on `pane`; everything the scripts work with, by name."""
-    methods = list(layers.maps)
-    overlay = ColumnDataSource({"image": [np.zeros((1, 1), np.uint32)]})
-    spans = {"dw": pane.x_range.end + 0.5, "dh": pane.y_range.start + 0.5}
-    pane.image_rgba(image="image", x=-0.5, y=-0.5, **spans, source=overlay)
-    all_nuclei = {
-        "x": nuclei.xy[:, 0],
-        "y": nuclei.xy[:, 1],
-        "label": nuclei.label,
-        "probability": nuclei.probability,
+    maps: list[dict[str, Any]] = []
+    data: dict[str, Any] = {
+        "size": (width, height),
+        "mpp": mpp,
+        "patch": picture_url(pixels),
+        "file_name": file_name,
+        "panes": [_pane(pane, maps) for pane in panes],
+        "maps": maps,
+        "start": {"mapOf": 0},
+        "words": {},
     }
-    all_blobs = {
-        f"{method}.{name}": [getattr(blobs, name)]
-        for method, blobs in layers.blobs.items()
-        for name in _BLOB_COLUMNS
-    }
-    blobs = ColumnDataSource({name: [] for name in _BLOB_COLUMNS})
-    dots = ColumnDataSource({name: [] for name in all_nuclei})
-    _draw_points(pane, blobs, dots)
-    made = controls(methods, nuclei)
+    # no word of a model goes out with a patch that is still to be scored
+    if any(pane.layers or pane.nuclei or pane.overlay is not None for pane in panes):
+        data |= _vocabulary(panes)
+    # told apart by this alone, so that the same drawing keeps its zoom
+    data["token"] = hashlib.sha256(json.dumps(data).encode()).hexdigest()
+    return Drawing(data)
+
+
+def viewer(shown: Drawing, *, key: str) -> None:
+    """Show a drawing. While its patch is the same, the browser keeps zoom and turn."""
+    _COMPONENT(key=key, data=shown.data)
+
+
+def _vocabulary(panes: Sequence[Pane]) -> dict[str, Any]:
+    """Words, colours and limits for panes that show what was found."""
+    nuclei = [pane.nuclei for pane in panes if pane.nuclei is not None]
+    counts = nuclei[0].counts() if nuclei and all(n is nuclei[0] for n in nuclei) else {}
+    names = [pane.overlay_name for pane in panes if pane.overlay is not None]
     return {
-        "controls": made,
-        "heat_box": heat_box(made["heat_of"]),
-        "status": Div(text="", css_classes=["viewer-status"], stylesheets=[sheet()]),
-        "here": Div(text="", css_classes=["viewer-here"], stylesheets=[sheet()]),
-        "store": ColumnDataSource({name: [maps] for name, maps in layers.maps.items()}),
-        "overlay": overlay,
-        "all_blobs": ColumnDataSource(all_blobs),
-        "blobs": blobs,
-        "all_nuclei": ColumnDataSource(all_nuclei),
-        "nuclei": dots,
-        "methods": methods,
-        "names": list(CLASSES),
-        "colours": [_little_endian(COLOURS[name]) for name in CLASSES],
-        "ramp": [_little_endian(colour) for colour in RAMP],
+        "start": _START,
+        "words": _WORDS | {"overlay": names[0] if names else ""},
+        "order": _ORDER,
+        "classes": [
+            {
+                "name": name,
+                "title": name.capitalize(),
+                "label": name.capitalize() + (f" ({counts[name]})" if name in counts else ""),
+                "colour": _COLOURS[name],
+            }
+            for name in CHANNELS
+        ],
+        "ramp": _ramp(),
+        "cuts": _CUTS,
     }
 
 
-def _draw_points(pane: figure, blobs: ColumnDataSource, nuclei: ColumnDataSource) -> None:
-    """Blobs as circles of their size, nuclei as dots; hovering says what each is."""
-    colour = linear_cmap("label", [COLOURS[name] for name in CLASSES], 0, len(CLASSES) - 1)
-    rings = pane.circle(
-        "x", "y", radius="radius", source=blobs, fill_alpha=0, line_color=colour, line_width=2
-    )
-    dots = pane.scatter(
-        "x", "y", size=9, source=nuclei, fill_color=colour, line_color="white", line_width=1.2
-    )
-    kind = CustomJSHover(args={"names": list(CLASSES)}, code="return names[value]")
-    tips = (
-        (dots, [("Nucleus", "@label{custom}"), ("probability", "@probability{0.00}")]),
-        (
-            rings,
-            [
-                ("Blob", "@label{custom}"),
-                ("contrast", "@response{0.00}"),
-                ("activation", "@value{0.00}"),
-            ],
-        ),
-    )
-    for renderer, lines in tips:
-        pane.add_tools(HoverTool(renderers=[renderer], tooltips=lines, formatters={"@label": kind}))
+def _pane(pane: Pane, maps: list[dict[str, Any]]) -> dict[str, Any]:
+    """One pane; its maps are put into `maps` unless they are there already."""
+    sources = []
+    if pane.layers is not None and pane.layers.maps:
+        shared = next(iter(pane.layers.maps))
+        one = pane.method if pane.method in pane.layers.maps else shared
+        for name in pane.layers.maps if pane.method is None else (one,):
+            packed = _packed(pane.layers.maps[name])
+            if packed not in maps:
+                maps.append(packed)
+            blobs = pane.layers.blobs.get(name)
+            sources.append(
+                {
+                    "name": f"Map for {METHOD_CODES[name]}",
+                    "map": maps.index(packed),
+                    "blobs": None if blobs is None else _blobs(blobs),
+                }
+            )
+    shown: dict[str, Any] = {"title": pane.title, "sources": sources}
+    if pane.nuclei is not None:
+        shown["nuclei"] = _nuclei(pane.nuclei)
+    if pane.overlay is not None:
+        shown |= {"overlay": overlay_url(pane.overlay), "overlay_name": pane.overlay_name}
+    return shown
 
 
-def _little_endian(colour: str) -> int:
-    """``"#RRGGBB"`` as 0xBBGGRR: the bytes R, G, B in the order a canvas has them."""
-    red, green, blue = rgb(colour)
-    return red | green << 8 | blue << 16
+def _packed(levels: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    packed = zlib.compress(np.ascontiguousarray(levels).tobytes(), level=1)
+    return {"shape": levels.shape, "bytes": base64.b64encode(packed).decode("ascii")}
+
+
+def _blobs(blobs: Blobs) -> dict[str, list[Any]]:
+    numbers = {name: _list(getattr(blobs, name), 2) for name in ("x", "y", "radius")}
+    shown = {name: _list(getattr(blobs, name), 4) for name in ("response", "value")}
+    return numbers | shown | {"label": blobs.label.tolist()}
+
+
+def _nuclei(nuclei: Nuclei) -> dict[str, list[Any]]:
+    return {
+        "x": _list(nuclei.xy[:, 0], 2),
+        "y": _list(nuclei.xy[:, 1], 2),
+        "label": nuclei.label.tolist(),
+        "probability": _list(nuclei.probability, 4),
+    }
+
+
+def _list(values: npt.NDArray[np.float32], decimals: int) -> list[float]:
+    rounded: list[float] = np.round(values.astype(np.float64), decimals).tolist()
+    return rounded
+
+
+def _ramp() -> list[str]:
+    """Colours of the heat map, activation 0 to 1 in 256 steps."""
+    levels = np.arange(256, dtype=np.uint8)[:, None]
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0]
+    return [f"#{red:02X}{green:02X}{blue:02X}" for blue, green, red in colours]

@@ -80,7 +80,7 @@ def drop(page: "Page", *paths: Path) -> None:
 
 def status(page: "Page") -> "Locator":
     """The line under the pictures that says what is drawn."""
-    return page.locator(".viewer-status .bk-clearfix")
+    return page.locator(".viewer-status:visible")
 
 
 def settled(page: "Page") -> None:
@@ -112,7 +112,7 @@ def expected_shares(result: PatchResult, threshold: float) -> dict[str, float]:
 
 def pane(page: "Page", which: int) -> Pixels:
     """Screenshot of the left (0) or the right (1) picture."""
-    shot = page.locator(".bk-Figure").nth(which).screenshot()
+    shot = page.locator(".glass").nth(which).screenshot()
     return np.array(Image.open(io.BytesIO(shot)).convert("RGB"))
 
 
@@ -142,7 +142,7 @@ def test_a_real_patch_from_drop_to_download(
 
     at_half = shares(page)
     assert at_half == pytest.approx(expected_shares(result, 0.50), abs=0.3)
-    handle = page.locator(".viewer-cut .noUi-handle")
+    handle = page.locator(".viewer-cut input")
     handle.focus()
     for _ in range(20):
         handle.press("ArrowLeft")
@@ -150,7 +150,7 @@ def test_a_real_patch_from_drop_to_download(
     assert shares(page) == pytest.approx(expected_shares(result, 0.30), abs=0.3)
     assert sum(shares(page).values()) > sum(at_half.values())
 
-    page.locator(".viewer-class-malignant button").click()
+    page.locator(".viewer-class-malignant").click()
     status(page).get_by_text("malignant").wait_for(state="detached")
     assert set(shares(page)) == {"lymphocyte", "normal"}
 
@@ -171,7 +171,7 @@ def test_a_real_patch_from_drop_to_download(
 def test_what_is_drawn_lies_where_it_was_found(
     page: "Page", app_server: str, files: list[Path], scorer: Scorer
 ) -> None:
-    """Bokeh's picture and the saved one against `export.overlay`: no flip, no shift."""
+    """The picture on screen and the saved one against `export.overlay`: no flip, no shift."""
     page.goto(app_server)
     drop(page, files[10])
     status(page).get_by_text("Area above 0.50").wait_for()
@@ -191,7 +191,7 @@ def test_what_is_drawn_lies_where_it_was_found(
     assert overlap(seen, wanted[::-1]) < 0.5
     assert overlap(seen, wanted[:, ::-1]) < 0.5
 
-    saved = downloaded(page, page.locator(".viewer-save button"))
+    saved = downloaded(page, page.locator(".viewer-save"))
     picture = np.array(Image.open(io.BytesIO(saved)).convert("RGB"))
     assert picture.shape == patch.pixels.shape
     difference = np.abs(picture.astype(int) - drawn).max(axis=2)
@@ -214,7 +214,7 @@ def test_blobs_nuclei_and_heat_map_can_be_shown(
     shown.get_by_text("Blobs").click()
     status(page).get_by_text("blobs above 0.16").wait_for()
     many = int(re.findall(r"(\d+) blobs", status(page).inner_text())[0])
-    handle = page.locator(".viewer-blob-cut .noUi-handle")
+    handle = page.locator(".viewer-blob-cut input")
     handle.focus()
     for _ in range(30):
         handle.press("ArrowRight")
@@ -232,9 +232,9 @@ def test_zoom_and_switches_survive_what_the_server_does(
     page.goto(f"{app_server}/?reader=Zoom")
     drop(page, *files[10:12])
     status(page).get_by_text("Area above").wait_for()
-    page.locator(".viewer-class-normal button").click()
+    page.locator(".viewer-class-normal").click()
     whole = pane(page, 0)
-    page.locator(".viewer-closer button").click()
+    page.locator(".viewer-closer").click()
     middle = slice(120, 480)  # free of the page's own bars, wherever it is scrolled to
     zoomed = pane(page, 0)[middle]
     assert np.abs(whole[middle].astype(int) - zoomed).mean() > 10
@@ -245,11 +245,11 @@ def test_zoom_and_switches_survive_what_the_server_does(
     settled(page)  # a click is lost where the page moves under the pointer
     page.locator(".st-key-analyse-commit button").first.click()
     card(page, "own").get_by_text("40 %").wait_for()
-    page.locator(".viewer-class-normal button:not(.bk-active)").wait_for()
+    page.locator(".viewer-class-normal[aria-pressed=false]").wait_for()
     assert np.abs(pane(page, 0)[middle].astype(int) - zoomed).mean() < 3
     page.locator(".st-key-analyse-next button").first.click()
     page.get_by_role("heading", name=files[11].name, level=3).wait_for()
-    page.locator(".viewer-class-normal button:not(.bk-active)").wait_for()
+    page.locator(".viewer-class-normal[aria-pressed=false]").wait_for()
 
 
 def click_row(page: "Page", row: int) -> None:
@@ -297,7 +297,7 @@ def test_nothing_of_the_models_reaches_the_browser_before_the_score(
     drop(page, files[20], files[21])
     commit = page.locator(".st-key-analyse-commit button").first
     commit.wait_for()
-    page.locator(".bk-Figure").first.wait_for()
+    page.locator(".glass").first.wait_for()
     page.wait_for_load_state("networkidle")
     result = result_of(scorer, files[20])
 
@@ -307,7 +307,7 @@ def test_nothing_of_the_models_reaches_the_browser_before_the_score(
 
     assert files[20].name in everything()
     assert not TELLING.search(everything())
-    assert page.locator(".bk-Figure").count() == 1
+    assert page.locator(".glass").count() == 1
     assert commit.is_disabled()
 
     page.get_by_label("or typed (%)").fill("35")
@@ -360,7 +360,7 @@ def test_nothing_is_cut_off(page: "Page", app_server: str, files: list[Path], wi
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.querySelector('.stMain').scrollWidth") <= width
     for which in range(2):
-        box = page.locator(".bk-Figure").nth(which).bounding_box()
+        box = page.locator(".glass").nth(which).bounding_box()
         assert box is not None
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
