@@ -51,7 +51,7 @@ def run(
     waiting: deque[npt.NDArray[np.uint8] | None] = deque()
     rows: list[tuple[str, ...]] = []
     show = not targets.files() and not targets.folders()
-    draw = targets.overlay is not None
+    draw = targets.draws
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.completed} patches scored, {task.fields[rate]}"),

@@ -34,6 +34,8 @@ DEBUG = "CELLULARITY_DEBUG"
 MAX_VIEWS = 4
 """Test-time views there are; `scorer.VIEWS` without its import."""
 
+TABLE_ENDINGS = (".csv", ".parquet")
+
 WITHOUT_TRAINING = (
     "score",
     "bench",
@@ -149,10 +151,26 @@ def score(
         Path | None, typer.Option(help="Nuclei as CSV, in pixels of the image as given.")
     ] = None,
     geojson: Annotated[
-        Path | None, typer.Option(help="Folder for nuclei as GeoJSON, a file a patch.")
+        Path | None,
+        typer.Option(help="Folder for nuclei and class areas as GeoJSON (QuPath), a file a patch."),
     ] = None,
     overlay: Annotated[
-        Path | None, typer.Option(help="Folder for class masks drawn over each patch.")
+        Path | None, typer.Option(help="Folder for class areas drawn over each patch.")
+    ] = None,
+    ome_tiff: Annotated[
+        Path | None,
+        typer.Option(help="Folder for OME-TIFF: each patch and its class maps as channels."),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F.csv|F.parquet",
+            help="The 81 features and the share of each in the score (SHAP), a row a patch.",
+        ),
+    ] = None,
+    pdf: Annotated[
+        Path | None,
+        typer.Option(help="A page a patch: pictures, scores, nuclei and reasons, as PDF."),
     ] = None,
     models: Annotated[
         str | None,
@@ -191,7 +209,15 @@ def score(
             param_hint="--mpp",
         )
     targets = _targets(
-        json=json, parquet=parquet, csv=csv, nuclei=nuclei, geojson=geojson, overlay=overlay
+        json=json,
+        parquet=parquet,
+        csv=csv,
+        nuclei=nuclei,
+        features=features,
+        pdf=pdf,
+        geojson=geojson,
+        overlay=overlay,
+        ome_tiff=ome_tiff,
     )
     if not any(map(_holds_files, inputs)):
         raise typer.BadParameter(
@@ -205,7 +231,7 @@ def score(
             raise typer.BadParameter(
                 f"{folder} lies in {around[0]}, so what is written would be scored too; "
                 "choose a folder elsewhere.",
-                param_hint=f"--{name}",
+                param_hint=_option(name),
             )
     scorer = _open_scorer(model_set, device, asked, tta)
     from cellularity_core import batch
@@ -251,19 +277,30 @@ def _targets(**paths: Path | None) -> "Targets":
         if list(files.values()).count(path) > 1:
             raise typer.BadParameter(
                 f"{path} is named for more than one output; give each its own.",
-                param_hint=f"--{name}",
+                param_hint=_option(name),
             )
         if path != STDOUT and (path.is_dir() or not path.parent.is_dir()):
             raise typer.BadParameter(
                 f"{path} cannot be written: it is a folder, or lies in one that does not exist.",
-                param_hint=f"--{name}",
+                param_hint=_option(name),
             )
+    table = targets.features
+    if table is not None and table != STDOUT and table.suffix.lower() not in TABLE_ENDINGS:
+        raise typer.BadParameter(
+            f"{table} has to end in {' or '.join(TABLE_ENDINGS)}, which says what to write.",
+            param_hint="--features",
+        )
     for name, path in targets.folders().items():
         if path.exists() and not path.is_dir():
             raise typer.BadParameter(
-                f"{path} is a file; a folder is needed.", param_hint=f"--{name}"
+                f"{path} is a file; a folder is needed.", param_hint=_option(name)
             )
     return targets
+
+
+def _option(name: str) -> str:
+    """A parameter's name as it is typed."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _holds_files(path: Path) -> bool:

@@ -18,6 +18,9 @@ NORMAL, LYMPHOCYTE, MALIGNANT, BACKGROUND = range(4)
 COMBINED: Final = "combined"
 """Mean of the scores of other methods; which ones, the model set says."""
 
+CORNER: Final = 0.5
+"""To QuPath and in GeoJSON, (0, 0) is the corner of the first pixel; here it is its centre."""
+
 METHODS: Final = ("gbt", "cascade", "direct-r", "direct-c", COMBINED)
 """Scoring methods, in the order they are shown and written."""
 

@@ -11,21 +11,24 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from cellularity_core import export
-from cellularity_core.conventions import CLASSES, METHODS
+from cellularity_core.conventions import METHODS
 from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.results import PatchResult
+
+if TYPE_CHECKING:
+    from cellularity_core.export.sheets import Sheet
 
 STDOUT: Final = Path("-")
 """Stands for standard output."""
 
-PARQUET_ROWS: Final = 512
-"""Rows held back before a group of a Parquet file is written."""
+PARQUET: Final = ".parquet"
+"""Ending of a table of features that is not to be CSV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,9 @@ class Targets:
 
     Attributes
     ----------
-    json, parquet, csv, nuclei : Path or None
+    json, parquet, csv, nuclei, features, pdf : Path or None
         A file, or `STDOUT`.
-    geojson, overlay : Path or None
+    geojson, overlay, ome_tiff : Path or None
         A folder, made where it is missing; one file a patch.
     """
 
@@ -44,14 +47,17 @@ class Targets:
     parquet: Path | None = None
     csv: Path | None = None
     nuclei: Path | None = None
+    features: Path | None = None
+    pdf: Path | None = None
     geojson: Path | None = None
     overlay: Path | None = None
+    ome_tiff: Path | None = None
 
     def files(self) -> dict[str, Path]:
         """Files asked for, by option."""
         return {
             name: path
-            for name in ("json", "parquet", "csv", "nuclei")
+            for name in ("json", "parquet", "csv", "nuclei", "features", "pdf")
             if (path := getattr(self, name)) is not None
         }
 
@@ -59,9 +65,14 @@ class Targets:
         """Folders asked for, by option."""
         return {
             name: path
-            for name in ("geojson", "overlay")
+            for name in ("geojson", "overlay", "ome_tiff")
             if (path := getattr(self, name)) is not None
         }
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything asked for needs the patch and its maps."""
+        return bool(self.folders()) or self.pdf is not None
 
 
 class Writer:
@@ -80,6 +91,7 @@ class Writer:
         self._stack = ExitStack()
         self._records: list[dict[str, Any]] = []
         self._stems: dict[Path, set[str]] = {}
+        self._sheets: list[Sheet] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -94,11 +106,12 @@ class Writer:
                 self._table("csv", [], export.columns(self._methods), header=True)
             if "nuclei" in self._files:
                 self._table("nuclei", [], export.NUCLEI_COLUMNS, header=True)
-            self._parquet = (
-                stack.enter_context(_Parquet(self._files["parquet"], self._methods))
-                if "parquet" in self._files
-                else None
-            )
+            self._tables = {
+                name: stack.enter_context(export.ParquetTable(self._files[name], columns))
+                for name, columns in self._parquet_columns().items()
+            }
+            if "features" in self._files and "features" not in self._tables:
+                self._table("features", [], export.reason_columns(self._methods), header=True)
             self._stack = stack.pop_all()
         return self
 
@@ -117,7 +130,7 @@ class Writer:
         ----------
         result : PatchResult
         pixels : ndarray of uint8, shape (H, W, 3), optional
-            The patch; needed for overlays, as are the result's activations.
+            The patch; needed for pictures and PDF, as are the result's activations.
         """
         if "json" in self._files:
             self._records.append(export.patch_record(result))
@@ -126,17 +139,19 @@ class Writer:
             self._table("csv", rows, export.columns(self._methods))
         if "nuclei" in self._files:
             self._table("nuclei", export.nuclei_rows(result), export.NUCLEI_COLUMNS)
-        if self._parquet is not None:
-            self._parquet.add(export.feature_row(result, self._methods))
-        if self._targets.geojson is not None:
-            text = export.json_text(export.geojson(result))
-            stem = self._stem(self._targets.geojson, result.image)
-            (self._targets.geojson / f"{stem}.geojson").write_text(text, encoding="utf-8")
-        if self._targets.overlay is not None and pixels is not None:
-            stem = self._stem(self._targets.overlay, result.image)
-            for method, maps in result.activations.items():
-                picture = export.png(export.overlay(pixels, maps))
-                (self._targets.overlay / f"{stem}-{method}.png").write_bytes(picture)
+        if "parquet" in self._tables:
+            self._tables["parquet"].add([export.feature_row(result, self._methods)])
+        if "features" in self._files:
+            self._add_reasons(export.reason_row(result, self._methods))
+        if "pdf" in self._files:
+            from cellularity_core.export.sheets import MOST_SHEETS, sheet
+
+            has_page = len(self._sheets) < MOST_SHEETS
+            self._sheets.append(sheet(result, pixels if has_page else None))
+        for option, folder in self._targets.folders().items():
+            stem = self._stem(folder, result.image)
+            for ending, content in _drawn(option, result, pixels):
+                (folder / f"{stem}{ending}").write_bytes(content)
 
     def finish(
         self,
@@ -146,16 +161,31 @@ class Writer:
         model_sha256: str,
         scale: str,
     ) -> None:
-        """Write what is known only at the end: the JSON, with files that failed."""
+        """Write what is known only at the end: JSON and PDF, with files that failed."""
+        models = {"model_set": model_set, "model_sha256": model_sha256, "scale": scale}
+        if "pdf" in self._files:
+            from cellularity_core.export.sheets import pdf
+
+            self._files["pdf"].write(pdf(self._sheets, errors, **models))
         if "json" in self._files:
-            content = export.document(
-                self._records,
-                errors,
-                model_set=model_set,
-                model_sha256=model_sha256,
-                scale=scale,
-            )
+            content = export.document(self._records, errors, **models)
             self._files["json"].write(export.json_text(content).encode())
+
+    def _parquet_columns(self) -> dict[str, list[str]]:
+        """Columns of each Parquet file asked for, by option."""
+        found: dict[str, list[str]] = {}
+        if self._targets.parquet is not None:
+            found["parquet"] = [*export.columns(self._methods), *FEATURE_NAMES]
+        features = self._targets.features
+        if features is not None and features.suffix.lower() == PARQUET:
+            found["features"] = export.reason_columns(self._methods)
+        return found
+
+    def _add_reasons(self, row: dict[str, Any]) -> None:
+        if "features" in self._tables:
+            self._tables["features"].add([row])
+        else:
+            self._table("features", [row], export.reason_columns(self._methods))
 
     def _table(
         self,
@@ -173,40 +203,18 @@ class Writer:
         return stem
 
 
-class _Parquet:
-    """Rows to a Parquet file in groups."""
-
-    def __init__(self, file: BinaryIO, methods: Collection[str]) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        kinds = dict.fromkeys(("width", "height", *CLASSES), pa.int32())
-        kinds |= dict.fromkeys(
-            ("image", "flags", "model_set", "model_sha256", "scale", "sha256"), pa.string()
-        )
-        kinds |= {"reliable": pa.bool_()}
-        names = [*export.columns(methods), *FEATURE_NAMES]
-        self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
-        self._table = pa.Table
-        self._writer = parquet.ParquetWriter(file, self._schema)
-        self._rows: list[dict[str, Any]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._flush()
-        self._writer.close()
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
-        if len(self._rows) >= PARQUET_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(self._table.from_pylist(self._rows, schema=self._schema))
-            self._rows.clear()
+def _drawn(
+    option: str, result: PatchResult, pixels: npt.NDArray[np.uint8] | None
+) -> Iterator[tuple[str, bytes]]:
+    """Endings and contents of the files that one patch has in a folder."""
+    if option == "geojson":
+        yield ".geojson", export.geojson_text(result).encode()
+    elif pixels is not None and option == "ome_tiff":
+        yield ".ome.tiff", export.ome_tiff(pixels, result)
+    elif pixels is not None:
+        for method, maps in result.activations.items():
+            picture = export.overlay(pixels, maps)
+            yield f"-{method}.png", export.png(picture, export.provenance_text(result))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from cellularity_core.conventions import LYMPHOCYTE, MALIGNANT, NORMAL
+from cellularity_core.conventions import CORNER, LYMPHOCYTE, MALIGNANT, NORMAL
 from cellularity_core.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -316,16 +316,21 @@ def _geojson(text: str, name: str) -> Iterator[Marked]:
     features = document.get("features", [document]) if isinstance(document, dict) else document
     if not isinstance(features, list):
         raise DataError(f"{name} is not GeoJSON with a list of features; export it again.")
+    has_found = (isinstance(document, dict) and "provenance" in document) or any(
+        _property(feature, "objectType") in ("detection", "cell") for feature in features
+    )
     for feature in features:
         if not isinstance(feature, dict) or feature.get("type") != "Feature":
             raise DataError(
                 f"{name} is JSON but not GeoJSON: an entry of it is no Feature; "
                 "export the objects as GeoJSON."
             )
+        if has_found and _property(feature, "objectType") == "annotation":
+            continue  # a region or a class area, not a nucleus
         geometry = feature.get("nucleusGeometry") or feature.get("geometry")
         if not isinstance(geometry, dict):
             raise DataError(f"{name} has a feature without geometry; export it again.")
-        class_name = _classification(feature.get("properties"))
+        class_name = _classification(_property(feature, "classification"))
         try:
             centres = _centres(geometry, name)
         except (TypeError, IndexError):
@@ -334,12 +339,16 @@ def _geojson(text: str, name: str) -> Iterator[Marked]:
                 "export it again."
             ) from None
         for x, y in centres:
-            yield x, y, class_name
+            yield x - CORNER, y - CORNER, class_name
 
 
-def _classification(properties: Any) -> str:
+def _property(feature: Any, key: str) -> Any:
+    properties = feature.get("properties") if isinstance(feature, dict) else None
+    return properties.get(key) if isinstance(properties, dict) else None
+
+
+def _classification(value: Any) -> str:
     """QuPath's class of a feature; of "Tumor: Positive" the part before the colon."""
-    value = properties.get("classification") if isinstance(properties, dict) else None
     if isinstance(value, dict):
         names = value.get("names")
         value = value.get("name") or (names[0] if isinstance(names, list) and names else None)

@@ -19,6 +19,7 @@ from PIL import Image
 from cellularity_core import cli, export
 from cellularity_core.cli import main
 from cellularity_core.conventions import METHODS
+from cellularity_core.export.sheets import pdf, sheet
 from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.outputs import Writer
 from cellularity_core.patch import collect
@@ -99,10 +100,11 @@ def test_two_runs_differ_in_seconds_only(folder: Path, tmp_path: Path) -> None:
         files = {name: where / f"r.{name}" for name in ("json", "csv", "parquet")}
         options = [part for name, path in files.items() for part in (f"--{name}", str(path))]
         options += ["--nuclei", str(where / "n.csv"), "--geojson", str(where / "geo")]
-        options += ["--overlay", str(where / "overlay")]
+        options += ["--overlay", str(where / "overlay"), "--ome-tiff", str(where / "ome")]
+        options += ["--pdf", str(where / "r.pdf"), "--features", str(where / "f.csv")]
         assert main(["score", str(folder), *options]) == 0
     names = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
-    assert len(names) == 4 + 3 + 6
+    assert len(names) == 6 + 3 + 6 + 3
     for name in names:
         one, two = ((tmp_path / run / name).read_bytes() for run in ("one", "two"))
         if name.suffix == ".json":
@@ -133,6 +135,22 @@ def test_outputs_agree_with_each_other(folder: Path, tmp_path: Path) -> None:
     assert all(0 <= float(n["x"]) <= 256 and 0 <= float(n["y"]) <= 256 for n in nuclei)
     assert table[0]["malignant value@total"] > 0
     assert set(FEATURE_NAMES) <= set(table[0])
+
+
+def test_the_pdf_and_the_areas_are_those_of_the_scorer(folder: Path, tmp_path: Path) -> None:
+    paths = {name: tmp_path / name for name in ("r.pdf", "f.parquet", "geo")}
+    options = ["--pdf", str(paths["r.pdf"]), "--features", str(paths["f.parquet"])]
+    assert main(["score", str(folder / "a.png"), *options, "--geojson", str(paths["geo"])]) == 0
+    [patch] = collect([folder / "a.png"])
+    [result] = Scorer.open("breast-1").score([patch])
+    models = {"model_set": result.model_set, "model_sha256": result.model_sha256}
+    drawn = pdf([sheet(result, patch.pixels)], **models, scale=result.scale)
+    assert paths["r.pdf"].read_bytes() == drawn
+    assert (paths["geo"] / "a.geojson").read_text() == export.geojson_text(result)
+    [row] = pyarrow.parquet.read_table(paths["f.parquet"]).to_pylist()
+    assert row == export.reason_row(result)
+    shares = sum(row[name] for name in export.REASON_COLUMNS)
+    assert shares == pytest.approx(result.scores["gbt"].value, abs=1e-6)
 
 
 def test_standard_output_carries_the_result_alone(folder: Path, capfdbinary) -> None:
@@ -236,6 +254,8 @@ def test_a_patch_without_tissue_is_a_result(tmp_path: Path, capfdbinary) -> None
         (["--json", "no/such/folder/r.json"], "does not exist"),
         (["--json", "."], "a folder"),
         (["--overlay", "{image}"], "is a file"),
+        (["--ome-tiff", "{image}"], "--ome-tiff"),
+        (["--features", "f.xlsx"], ".csv or .parquet"),
         (["--colour"], "--colour"),
     ],
 )

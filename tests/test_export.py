@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+from export_support import EMPTY, result
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,50 +19,6 @@ from cellularity_core.conventions import CLASSES, METHODS
 from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.outputs import Targets, Writer
 from cellularity_core.points import parse_points
-from cellularity_core.results import Nuclei, PatchResult, Quality, Score
-
-
-def result(image: str = "a.png", **changes: object) -> PatchResult:
-    """A result with one nucleus of each class."""
-    nuclei = Nuclei(
-        xy=np.array([[1.5, 2.25], [30.126, 4.0], [7.0, 63.0]], np.float32),
-        label=np.array([0, 1, 2], np.int8),
-        probability=np.array([0.5, 0.75, 0.1], np.float32),
-        sigma=np.array([3.0, 3.0, 4.0], np.float32),
-    )
-    whole = PatchResult(
-        image=image,
-        width=64,
-        height=80,
-        mpp=0.5,
-        sha256="ab" * 32,
-        scores={
-            "gbt": Score(1 / 3, 0.1, 0.6000000001),
-            "cascade": Score(0.25, 0.125, 0.5),
-        },
-        nuclei=nuclei,
-        features=np.arange(81) / 7.0,
-        contributions=np.zeros(81),
-        base_value=0.2,
-        quality=Quality(("out-of-focus", "no-colour"), reliable=False),
-        model_set="tested",
-        model_sha256="cd" * 32,
-        scale="weak TC",
-        seconds={"read": 0.0123456789},
-    )
-    return replace(whole, **changes)  # type: ignore[arg-type]
-
-
-EMPTY = result(
-    scores={method: Score(None, None, None) for method in METHODS},
-    nuclei=Nuclei(
-        xy=np.empty((0, 2), np.float32),
-        label=np.empty(0, np.int8),
-        probability=np.empty(0, np.float32),
-        sigma=np.empty(0, np.float32),
-    ),
-    quality=Quality(("no-tissue",), reliable=False),
-)
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
@@ -78,6 +35,7 @@ def test_json_is_the_documented_structure() -> None:
     )
     assert json.loads(export.json_text(content)) == {
         "software": f"cellularity {__version__}",
+        "purpose": "Research use only - not for diagnosis",
         "model_set": "tested",
         "model_sha256": "cd" * 32,
         "scale": "weak TC",
@@ -116,9 +74,10 @@ def test_csv_row_has_each_method_its_limits_counts_and_models() -> None:
     assert text == (
         "image,width,height,mpp,gbt,gbt_low,gbt_high,cascade,cascade_low,cascade_high,"
         "direct-r,direct-r_low,direct-r_high,direct-c,direct-c_low,direct-c_high,"
-        "combined,combined_low,combined_high,normal,lymphocyte,malignant,flags,reliable,model_set,model_sha256,scale,sha256\n"
+        "combined,combined_low,combined_high,normal,lymphocyte,malignant,flags,reliable,model_set,model_sha256,scale,sha256,software,purpose\n"
         "a.png,64,80,0.5,0.333333,0.1,0.6,0.25,0.125,0.5,,,,,,,,,,"
-        f"1,1,1,out-of-focus;no-colour,false,tested,{'cd' * 32},weak TC,{'ab' * 32}\n"
+        f"1,1,1,out-of-focus;no-colour,false,tested,{'cd' * 32},weak TC,{'ab' * 32},"
+        f"cellularity {__version__},Research use only - not for diagnosis\n"
     )
 
 
@@ -171,7 +130,7 @@ def test_geojson_is_read_back_by_our_own_reader() -> None:
     assert points.label.tolist() == [0, 1, 2]
     assert content["features"][2] == {
         "type": "Feature",
-        "geometry": {"type": "Point", "coordinates": [7.0, 63.0]},
+        "geometry": {"type": "Point", "coordinates": [7.5, 63.5]},
         "properties": {
             "objectType": "detection",
             "classification": {"name": "malignant", "color": [213, 94, 0]},

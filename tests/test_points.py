@@ -164,7 +164,8 @@ def test_geojson_geometries_and_classes() -> None:
     ]
     document = {"type": "FeatureCollection", "features": features}
     points = parse_points(json.dumps(document).encode(), "q.geojson")
-    np.testing.assert_allclose(points.xy, [[1, 2], [3, 4], [5, 6], [2, 1], [7, 7], [8, 8]])
+    corner_is_zero = np.array([[1, 2], [3, 4], [5, 6], [2, 1], [7, 7], [8, 8]])
+    np.testing.assert_allclose(points.xy, corner_is_zero - 0.5)
     assert points.label.tolist() == [
         MALIGNANT, LYMPHOCYTE, LYMPHOCYTE, NORMAL, MALIGNANT, MALIGNANT,
     ]  # fmt: skip
@@ -174,10 +175,21 @@ def test_geojson_geometries_and_classes() -> None:
 
 
 def test_polygon_centroid_is_of_its_area_not_its_corners() -> None:
-    """An L of three unit squares: centroid (5/6, 5/6), by hand."""
+    """An L of three unit squares: centroid (5/6, 5/6) from its corner, by hand."""
     ring = [[0, 0], [2, 0], [2, 1], [1, 1], [1, 2], [0, 2], [0, 0]]
     data = json.dumps(feature("Polygon", [ring], "IDC")).encode()
-    np.testing.assert_allclose(parse_points(data, "q.json").xy, [[5 / 6, 5 / 6]])
+    np.testing.assert_allclose(parse_points(data, "q.json").xy, [[1 / 3, 1 / 3]])
+
+
+def test_regions_around_detections_are_no_nuclei() -> None:
+    ring = [[0, 0], [9, 0], [9, 9], [0, 0]]
+    region, nucleus = feature("Polygon", [ring], "IDC"), feature("Point", [4.5, 4.5], "IDC")
+    for entry, kind in ((region, "annotation"), (nucleus, "detection")):
+        entry["properties"]["objectType"] = kind
+    points = parse_points(json.dumps([region, nucleus]).encode(), "q.json")
+    np.testing.assert_allclose(points.xy, [[4, 4]])
+    # drawn by hand alone, an outline is a nucleus
+    assert len(parse_points(json.dumps([region]).encode(), "q.json")) == 1
 
 
 @pytest.mark.parametrize(

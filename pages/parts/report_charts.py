@@ -19,6 +19,7 @@ from cellularity_core.agreement import (
     TrendPoint,
     bland_altman_points,
 )
+from cellularity_core.pdf_text import BOLD, FONT, fitted
 from pages.parts.agreement_figures import (
     MODELS,
     PALETTE,
@@ -30,7 +31,6 @@ from pages.parts.agreement_figures import (
 )
 from pages.parts.agreement_words import BINS, number, points, short
 from pages.parts.figures import TOTAL
-from pages.parts.report_text import BOLD, FONT, fitted
 
 Floats = npt.NDArray[np.float64]
 

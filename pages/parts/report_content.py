@@ -18,8 +18,6 @@ from db.records import AmendmentRecord, Head
 from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement, span
 from pages.parts.agreement_words import counted, listed
 
-PURPOSE: Final = "Research use only - not for diagnosis"
-
 ARMS: Final[Mapping[str, str]] = {
     "before": "one blinded score of each case; readers never see the models",
     "before-after": "a blinded score of each case, then a second one with the models shown; "

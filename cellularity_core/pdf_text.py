@@ -1,22 +1,22 @@
-"""Letters in a PDF: names of any alphabet, in fonts that come with ReportLab or with viewers."""
+"""Letters in a PDF: names of any alphabet, in fonts that are there on every machine."""
 
 import re
 import unicodedata
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
-import reportlab
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 
-FONT: Final = "Vera"
-BOLD: Final = "VeraBd"
+FONT: Final = "DejaVuSans"
+BOLD: Final = "DejaVuSans-Bold"
 
 _OTHERS: Final = {
-    "HeiseiMin-W3": "shift_jis",  # Greek, Cyrillic and Japanese
+    "HeiseiMin-W3": "shift_jis",
     "STSong-Light": "gb2312",
     "MSung-Light": "big5",
     "HYSMyeongJo-Medium": "euc_kr",
@@ -28,19 +28,26 @@ _OTHERS: Final = {
 def prepare() -> frozenset[int]:
     """Register the fonts; the letters that the first one has.
 
-    Vera is embedded. Letters it lacks are drawn by a font of the viewer's own.
+    DejaVu comes with matplotlib and is embedded; it has Latin with every accent,
+    Greek, Cyrillic, Hebrew, Arabic and many signs. Letters it lacks are drawn by a
+    font of the viewer's own.
     """
-    folder = Path(reportlab.__file__).with_name("fonts")
+    found = find_spec("matplotlib")
+    if found is None or found.origin is None:  # pragma: no cover - a required package
+        raise ImportError("matplotlib, whose fonts a PDF is set in, is not installed.")
+    folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
     for name in (FONT, BOLD):
         pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
     pdfmetrics.registerFontFamily(FONT, FONT, BOLD, FONT, BOLD)
     for name in _OTHERS:
         pdfmetrics.registerFont(UnicodeCIDFont(name))
-    return frozenset(pdfmetrics.getFont(FONT).face.charToGlyph)
+    return frozenset(pdfmetrics.getFont(FONT).face.charToGlyph) & frozenset(
+        pdfmetrics.getFont(BOLD).face.charToGlyph
+    )
 
 
 def fitted(text: str, font: str = FONT) -> tuple[str, str]:
-    """`text` and the font to draw it in; letters that no font has lose their accents."""
+    """`text` and the font to draw it in; a letter that no font has is told by its number."""
     known = prepare()
     text = unicodedata.normalize("NFC", text)
     if all(ord(letter) in known for letter in text):
@@ -48,8 +55,7 @@ def fitted(text: str, font: str = FONT) -> tuple[str, str]:
     for name, coding in _OTHERS.items():
         if _fits(text, coding):
             return text, name
-    plain = (_base(letter) if ord(letter) not in known else letter for letter in text)
-    return "".join(plain), font
+    return "".join(_shown(letter) for letter in text), font
 
 
 def _fits(text: str, coding: str) -> bool:
@@ -57,12 +63,15 @@ def _fits(text: str, coding: str) -> bool:
         text.encode(coding)
     except UnicodeEncodeError:
         return False
-    return True
+    return text.isprintable()
 
 
-def _base(letter: str) -> str:
+def _shown(letter: str) -> str:
+    """The letter, else without its accents, else ``<U+1F52C>``: no two names look the same."""
     base = unicodedata.normalize("NFKD", letter)[0]
-    return base if ord(base) in prepare() else "?"
+    if ord(letter) in prepare():
+        return letter
+    return base if ord(base) in prepare() else f"<U+{ord(letter):04X}>"
 
 
 def marked(text: str) -> str:
