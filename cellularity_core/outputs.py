@@ -144,9 +144,9 @@ class Writer:
         if "features" in self._files:
             self._add_reasons(export.reason_row(result, self._methods))
         if "pdf" in self._files:
-            from cellularity_core.export.sheets import MOST_SHEETS, sheet
+            from cellularity_core.export.sheets import sheet
 
-            has_page = len(self._sheets) < MOST_SHEETS
+            has_page = len(self._sheets) < export.MOST_SHEETS
             self._sheets.append(sheet(result, pixels if has_page else None))
         for option, folder in self._targets.folders().items():
             stem = self._stem(folder, result.image)

@@ -9,8 +9,8 @@ from cellularity_core.patch import Patch
 from db.records import ReadingRecord
 from pages.parts import state
 from pages.parts.batch import batch_table, steps
-from pages.parts.downloads import downloads
 from pages.parts.explanation import explanation, warnings
+from pages.parts.files import files_area
 from pages.parts.frame import show
 from pages.parts.intake import ask_size, drop_box, heading, is_waiting, problems
 from pages.parts.locks import LOCKED
@@ -59,7 +59,8 @@ def page() -> None:
         st.info("This patch is scored as soon as its pixel size is given above.")
     elif patch.sha256 in shown:
         _open(case, patch, models, reader, own.get(patch.sha256, []))
-        downloads([case.results[s] for s in shown], case.problems, case.results[patch.sha256])
+        items = [(case.patches[s], case.results[s]) for s in shown]
+        files_area(items, case.problems, patch.sha256, models)
     else:
         picture, form = st.columns([2, 1])
         with picture:

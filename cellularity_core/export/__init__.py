@@ -23,6 +23,7 @@ from cellularity_core.export.pictures import (
 )
 from cellularity_core.export.records import (
     DECIMALS,
+    MOST_SHEETS,
     PURPOSE,
     SOFTWARE,
     document,
@@ -52,6 +53,7 @@ __all__ = [
     "COLOURS",
     "DECIMALS",
     "DIGITS",
+    "MOST_SHEETS",
     "NUCLEI_COLUMNS",
     "PIXEL_DECIMALS",
     "PURPOSE",

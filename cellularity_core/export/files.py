@@ -1,6 +1,7 @@
 """A choice of files about one patch or several, made when they are asked for."""
 
 import io
+import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from cellularity_core.export.geometry import geojson_text
 from cellularity_core.export.parquet import ParquetTable
 from cellularity_core.export.pictures import nuclei_maps, ome_tiff, overlay, png
 from cellularity_core.export.records import (
+    MOST_SHEETS,
     document,
     file_stem,
     json_text,
@@ -34,6 +36,9 @@ Pixels = npt.NDArray[np.uint8]
 Errors = Sequence[tuple[str, str]]
 Made = tuple[PatchResult, Pixels]
 
+ALL: Final = sys.maxsize
+"""Of as many patches as there are."""
+
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """Date of every member of a ZIP file, so that the same results give the same bytes."""
 
@@ -49,8 +54,8 @@ class Kind:
     ending : str
         Of the file's name, after the stem; a point is part of it.
     mime : str
-    needs_maps : bool
-        Whether results must carry their maps.
+    drawn : int
+        How many patches, from the first, are drawn, so that their results need maps.
     one_each : bool
         Whether each patch has a file of its own; several go into a ZIP file.
     make : callable
@@ -61,7 +66,7 @@ class Kind:
     what: str
     ending: str
     mime: str
-    needs_maps: bool
+    drawn: int
     one_each: bool
     make: Callable[[Iterable[Made], Errors], bytes]
 
@@ -84,7 +89,7 @@ def make(kind: str, results: Iterable[Made], count: int, errors: Errors = ()) ->
     kind : str
         One of `KINDS`.
     results : iterable of (PatchResult, pixels)
-        With maps where the kind needs them; taken one at a time.
+        With maps for as many as the kind draws; taken one at a time.
     count : int
         How many there are; several of a kind with a file each are a ZIP file.
     errors : sequence of (image, reason)
@@ -106,7 +111,7 @@ def make(kind: str, results: Iterable[Made], count: int, errors: Errors = ()) ->
 
 
 def _pdf(results: Iterable[Made], errors: Errors) -> bytes:
-    from cellularity_core.export.sheets import MOST_SHEETS, pdf, sheet
+    from cellularity_core.export.sheets import pdf, sheet
 
     sheets = [
         sheet(result, pixels if k < MOST_SHEETS else None)
@@ -189,7 +194,7 @@ KINDS: Final = {
         "A page a patch: pictures, scores, nuclei and reasons",
         ".pdf",
         "application/pdf",
-        needs_maps=True,
+        drawn=MOST_SHEETS,
         one_each=False,
         make=_pdf,
     ),
@@ -198,7 +203,7 @@ KINDS: Final = {
         "A row a patch, for a spreadsheet",
         ".csv",
         "text/csv",
-        needs_maps=False,
+        drawn=0,
         one_each=False,
         make=_scores,
     ),
@@ -207,7 +212,7 @@ KINDS: Final = {
         "All but the pictures, and files that were not scored, for programs",
         ".json",
         "application/json",
-        needs_maps=False,
+        drawn=0,
         one_each=False,
         make=_json,
     ),
@@ -216,7 +221,7 @@ KINDS: Final = {
         "Drop it on the same image in QuPath",
         ".geojson",
         "application/geo+json",
-        needs_maps=True,
+        drawn=ALL,
         one_each=True,
         make=_geojson,
     ),
@@ -225,7 +230,7 @@ KINDS: Final = {
         "A picture in full size",
         "-areas.png",
         "image/png",
-        needs_maps=True,
+        drawn=ALL,
         one_each=True,
         make=_overlay,
     ),
@@ -234,7 +239,7 @@ KINDS: Final = {
         "Channels with names and the pixel size, for Fiji or QuPath",
         ".ome.tiff",
         "image/tiff",
-        needs_maps=True,
+        drawn=ALL,
         one_each=True,
         make=_ome_tiff,
     ),
@@ -243,7 +248,7 @@ KINDS: Final = {
         "A row a nucleus, in pixels of the image as given",
         "-nuclei.csv",
         "text/csv",
-        needs_maps=False,
+        drawn=0,
         one_each=False,
         make=_nuclei,
     ),
@@ -252,7 +257,7 @@ KINDS: Final = {
         "The 81 features and the share of each in the score, a row a patch",
         "-features.csv",
         "text/csv",
-        needs_maps=False,
+        drawn=0,
         one_each=False,
         make=_features_csv,
     ),
@@ -261,7 +266,7 @@ KINDS: Final = {
         "The same for Python or R",
         "-features.parquet",
         "application/vnd.apache.parquet",
-        needs_maps=False,
+        drawn=0,
         one_each=False,
         make=_features_parquet,
     ),

@@ -16,6 +16,9 @@ SOFTWARE: Final = f"cellularity {__version__}"
 PURPOSE: Final = "Research use only - not for diagnosis"
 """Said in every file."""
 
+MOST_SHEETS: Final = 50
+"""Patches of a batch that have a page each in its PDF; the table on top holds all of them."""
+
 DECIMALS: Final = 6
 """Of every score, probability and pixel size written; far below what they mean."""
 

@@ -14,7 +14,7 @@ from reportlab.platypus import Flowable, KeepInFrame, PageBreak, Paragraph, Spac
 from cellularity_core.boosting import explain
 from cellularity_core.conventions import CLASSES, COMBINED, INTERVAL, METHODS
 from cellularity_core.export.pictures import AREA_THRESHOLD, COLOURS, nuclei_maps, overlay
-from cellularity_core.export.records import PURPOSE, SOFTWARE
+from cellularity_core.export.records import MOST_SHEETS, PURPOSE, SOFTWARE
 from cellularity_core.export.sheet_parts import Picture, bar, jpeg
 from cellularity_core.pdf_page import (
     ALERT,
@@ -37,9 +37,6 @@ from cellularity_core.results import PatchResult, Score
 from cellularity_core.wording import METHOD_CODES, METHOD_NAMES, percent, scale_note, spread
 
 Facts = Sequence[tuple[str, str]]
-
-MOST_SHEETS: Final = 50
-"""Patches of a batch that have a page each; the table on top holds all of them."""
 
 REASONS: Final = 6
 

@@ -98,7 +98,7 @@ def problems(case: Case) -> None:
         for problem in case.problems[:MOST_REASONS]:
             st.text(problem.reason)
         if count > MOST_REASONS:
-            st.text(f"and {count - MOST_REASONS} more; the JSON download lists them all.")
+            st.text(f"and {count - MOST_REASONS} more; “Scores (JSON)” under Files lists them all.")
 
 
 def is_waiting(patch: Patch) -> bool:

@@ -154,7 +154,12 @@ def test_a_real_patch_from_drop_to_download(
     status(page).get_by_text("malignant").wait_for(state="detached")
     assert set(shares(page)) == {"lymphocyte", "normal"}
 
-    data = downloaded(page, page.locator(".st-key-analyse-csv button"))
+    save = page.locator(".st-key-analyse-files-save button")
+    assert downloaded(page, save).startswith(b"%PDF")
+    page.locator(".st-key-analyse-files-kind input").click()
+    page.get_by_role("option", name="Scores (CSV)").click()
+    page.get_by_text("A row a patch, for a spreadsheet.").wait_for()
+    data = downloaded(page, save)
     [row] = csv.DictReader(io.StringIO(data.decode()))
     wanted = export.row(result)
     assert list(row) == export.columns()
