@@ -17,7 +17,7 @@ from cellularity_core.errors import ModelError
 from cellularity_core.tiling import SMALLEST
 
 Tiles = npt.NDArray[np.uint8]
-"""Shape (B, H, W, 3), RGB at the set's pixel size, sides in multiples of 32."""
+"""Shape (B, H, W, 3), RGB at the set's pixel size; sides in multiples of 32 where maps are made."""
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 

@@ -169,15 +169,22 @@ class Scorer:
             return TorchNetwork(described, weights, self.device)
         return CompiledNetwork(self.model_set.file(f"{name}.onnx"), self._threads)
 
+    def _stride(self, name: str) -> int:
+        """Of what sides of a tile are multiples: maps need it, a score alone does not."""
+        return 1 if self.model_set.manifest["networks"][name]["kind"] == "direct" else tiling.STRIDE
+
     def _submit(self, patch: Patch) -> _Job:
         started = time.perf_counter()
         factor = patch.mpp / self.model_set.mpp
         pixels = patch.pixels if abs(factor - 1) < SAME_MPP else resample(patch.pixels, factor)
         job = _Job(patch, quality.assess(patch), pixels, tiling.plan(*pixels.shape[:2]), started)
-        tiles = [tiling.cut(pixels, tile)[None] for tile in job.tiles]
+        tiles = {
+            stride: [tiling.cut(pixels, tile, stride)[None] for tile in job.tiles]
+            for stride in (tiling.STRIDE, 1)
+        }
         for name, network in self._networks.items():
             job.outputs[name] = [
-                [self._pool.submit(_run, network, tile, axes) for tile in tiles]
+                [self._pool.submit(_run, network, tile, axes) for tile in tiles[self._stride(name)]]
                 for axes in VIEWS[: self.views]
             ]
         return job

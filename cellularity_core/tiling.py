@@ -56,23 +56,31 @@ def _starts(extent: int) -> tuple[list[int], int]:
     return [round(k * (extent - FIELD) / max(1, count - 1)) for k in range(count)], FIELD
 
 
-def cut(pixels: npt.NDArray[np.uint8], tile: Tile) -> npt.NDArray[np.uint8]:
+def cut(pixels: npt.NDArray[np.uint8], tile: Tile, stride: int = STRIDE) -> npt.NDArray[np.uint8]:
     """A tile, padded by reflection at the bottom and right to what the network takes.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (H, W, 3)
+    tile : Tile
+    stride : int
+        Sides become multiples of it. A network that gives a score and no map takes any
+        side, and its score is to be of the tissue alone: 1.
 
     Returns
     -------
     ndarray of uint8, shape (h, w, 3)
-        h and w multiples of 32, at least 128.
+        h and w multiples of `stride`, at least 128.
     """
     piece = pixels[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
-    pad = [(0, _padded(side) - side) for side in piece.shape[:2]]
+    pad = [(0, _padded(side, stride) - side) for side in piece.shape[:2]]
     if any(after for _, after in pad):
         piece = np.pad(piece, [*pad, (0, 0)], mode="symmetric")
     return np.ascontiguousarray(piece)
 
 
-def _padded(side: int) -> int:
-    return max(SMALLEST, -(-side // STRIDE) * STRIDE)
+def _padded(side: int, stride: int) -> int:
+    return max(SMALLEST, -(-side // stride) * stride)
 
 
 def blend(

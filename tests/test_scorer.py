@@ -11,6 +11,7 @@ import pytest
 
 from cellularity_core import engine, model_store, tiling
 from cellularity_core.conventions import METHODS
+from cellularity_core.datasets import Sample
 from cellularity_core.engine import CompiledNetwork, TorchNetwork
 from cellularity_core.errors import ModelError
 from cellularity_core.features import features
@@ -18,6 +19,12 @@ from cellularity_core.nuclei import point_f1
 from cellularity_core.patch import Patch, load_patch, pixel_digest
 from cellularity_core.points import read_points
 from cellularity_core.scorer import Scorer
+from cellularity_core.training.cascade import predict_cascade
+from cellularity_core.training.direct import predict_direct
+from cellularity_core.training.images import Loaded
+from cellularity_core.training.loop import Compute
+from cellularity_core.training.packaging import load_network
+from cellularity_core.training.recipes import recipe
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +98,29 @@ def test_results_are_whole_ordered_and_consistent(scorer, patches):
         np.testing.assert_allclose(features(r.feature_maps["gbt"]), r.features, rtol=1e-9)
         assert r.model_sha256 == scorer.model_set.sha256
         assert r.sha256 == patch.sha256
+
+
+@pytest.mark.parametrize("side", [465, 512])
+def test_a_patch_ships_with_the_score_that_is_measured(scorer, patches, side):
+    """The card's figures are made by `predict_*` of the training, users' by the scorer."""
+    patch = made(patches[1].pixels[:side, : side - 20])
+    item = Loaded(Sample(Path("made.png"), "made", "p", "site"), patch.pixels)
+    chosen = recipe("breast-1")
+    compute = Compute.choose("cpu")
+    models = scorer.model_set
+
+    def network(name):
+        described = models.manifest["networks"][name]
+        return load_network(described, models.file(f"{name}.safetensors")).network.eval()
+
+    expected = {
+        "cascade": predict_cascade(network("cascade"), [item], chosen.segmentation, compute),
+        "direct-r": predict_direct(network("direct-r"), [item], chosen.direct, compute),
+        "direct-c": predict_direct(network("direct-c"), [item], chosen.direct_classes, compute),
+    }
+    (found,) = scorer.score([patch], maps=False)
+    for method, value in expected.items():
+        assert found.scores[method].value == pytest.approx(value[0], abs=1e-3), method
 
 
 def test_a_patch_scores_the_same_alone_in_a_batch_and_again(scorer, patches):

@@ -36,6 +36,13 @@ def test_cut_pads_by_reflection_to_what_networks_take(side):
         np.testing.assert_array_equal(piece[side], piece[side - 1])
 
 
+@pytest.mark.parametrize("side", [64, 128, 465])
+def test_cut_for_a_score_alone_adds_nothing_to_a_patch(side):
+    pixels = np.zeros((side, side + 1, 3), np.uint8)
+    piece = tiling.cut(pixels, tiling.Tile(0, 0, side, side + 1), 1)
+    assert piece.shape[:2] == (max(128, side), max(128, side + 1))
+
+
 def test_blend_of_a_consistent_field_is_that_field():
     rng = np.random.default_rng(0)
     whole = rng.random((4, 900, 1100), dtype=np.float32)
