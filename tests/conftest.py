@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -120,18 +121,18 @@ def app_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("app") / "app.db"
 
 
-@pytest.fixture(scope="session")
-def app_server(app_records: Path) -> Iterator[str]:
-    """Address of a running app with records of its own, e.g. ``http://127.0.0.1:8501``."""
-    folder = app_records.parent
+@contextmanager
+def served(script: Path, records: Path) -> Iterator[str]:
+    """Address of a running Streamlit script with records of its own."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "streamlit", "run", "app.py"]
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
     command += ["--server.headless", "true", "--server.address", "127.0.0.1"]
     command += ["--server.port", str(port), "--server.fileWatcherType", "none"]
     command += ["--browser.gatherUsageStats", "false"]
-    log = folder / "server.log"
-    environment = os.environ | {"CELLULARITY_DB": str(app_records)}
+    log = records.parent / "server.log"
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"CELLULARITY_DB": str(records), "PYTHONPATH": path}
     with log.open("wb") as output:
         server = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
@@ -151,3 +152,10 @@ def app_server(app_records: Path) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+@pytest.fixture(scope="session")
+def app_server(app_records: Path) -> Iterator[str]:
+    """Address of the running app, e.g. ``http://127.0.0.1:8501``."""
+    with served(ROOT / "app.py", app_records) as url:
+        yield url

@@ -22,6 +22,7 @@ import streamlit as st
 from cellularity_core.conventions import BACKGROUND, CHANNELS, LYMPHOCYTE, MALIGNANT, NORMAL
 from cellularity_core.export import COLOURS
 from cellularity_core.results import Nuclei
+from pages.parts.frame import RESEARCH_USE
 from pages.parts.layers import Blobs, Layers, overlay_url, picture_url
 from pages.parts.words import METHOD_CODES
 
@@ -75,6 +76,10 @@ _WORDS: Final = {
     "response": "contrast",
     "value": "activation",
     "save": "Save picture",
+    "cutKeys": "Limit of the areas: up, down",
+    "blobKeys": "Limit of the blobs: up, down",
+    "heatKeys": "Heat map of the next class",
+    "mapKeys": "Map of the next method",
 }
 
 _FILES: Final = Path(__file__).parent / "js"
@@ -157,6 +162,7 @@ def drawing(
         "mpp": mpp,
         "patch": picture_url(pixels),
         "file_name": file_name,
+        "use": RESEARCH_USE,
         "panes": [_pane(pane, maps) for pane in panes],
         "maps": maps,
         "start": {"mapOf": 0},

@@ -42,7 +42,7 @@ function makeControls(root, see, does) {
   }
 
   function slider(name, field, text, [low, high, step], visible) {
-    const made = make(shows, "label", `viewer-${name}`);
+    const made = make(sliders, "label", `viewer-${name}`);
     const title = make(made, "span", "", `${text} `);
     const shown = make(title, "output");
     const input = make(made, "input");
@@ -97,6 +97,7 @@ function makeControls(root, see, does) {
       chip.style.setProperty("--colour", colour);
     });
   }
+  const sliders = make(shows, "div", "group sliders");
   if (has.map) slider("cut", "cut", words.cut, [...data.cuts.cut, 0.01], () => see.look.areas);
   if (has.map || has.overlay) {
     slider("opacity", "opacity", words.opacity, [5, 100, 5], () => see.look.areas || see.look.heat || (has.overlay && see.look.overlay));
@@ -117,6 +118,7 @@ function makeControls(root, see, does) {
     most.forEach((one, k) => toggle(box, `map-of-${k}`, one.name, `${one.name} (D)`, () => see.look.mapOf === k, () => change("mapOf", k)));
     refresh.push(() => { box.hidden = !(see.look.areas || see.look.heat || see.look.blobs); });
   }
+  refresh.push(() => { sliders.hidden = [...sliders.children].every((one) => one.hidden); });
 
   // ---- keys -----------------------------------------------------------------------
 
@@ -128,38 +130,38 @@ function makeControls(root, see, does) {
     ["0 W", "Whole patch", { 0: does.whole, w: does.whole }],
     ["E Q", "Turn by 90° to the right, to the left", { e: () => does.turn(RIGHT), q: () => does.turn(LEFT) }],
     ["X Y", "Mirror left and right, top and bottom", { x: () => does.turn(ACROSS), y: () => does.turn(DOWN) }],
-    ...layers.map(([name, key]) => [key, words[name], { [key.toLowerCase()]: () => change(name, !see.look[name]) }]),
+    ...layers.map(([name, key]) => [key, `${words[name]} on or off`, { [key.toLowerCase()]: () => change(name, !see.look[name]) }]),
   ];
   if (has.any) keys.push(["V", "Held: the tissue alone", { v: () => does.hide(true) }]);
   if (has.map || has.nuclei) {
-    data.order.forEach((k, place) => keys.push([String(place + 1), data.classes[k].title, { [place + 1]: () => setClass(k, !see.look.classes[k]) }]));
+    data.order.forEach((k, place) => keys.push([String(place + 1), `${data.classes[k].title} on or off`, { [place + 1]: () => setClass(k, !see.look.classes[k]) }]));
   }
   if (has.map || has.overlay) {
     const opacity = (by) => () => step("opacity", [5, 100], by);
-    keys.push(["O Shift+O", `${words.opacity}: more, less`, { o: opacity(5), "shift+o": opacity(-5) }]);
+    keys.push(["O Shift+O", `${words.opacity}: up, down`, { o: opacity(5), "shift+o": opacity(-5) }]);
   }
   if (has.map) {
     const cut = (by) => () => step("cut", cuts.cut, by);
-    keys.push(["T Shift+T", `${words.cut}: more, less`, { t: cut(0.02), "shift+t": cut(-0.02) }]);
-    keys.push(["G", `${words.heatOf} …`, { g: () => change("heatOf", data.order[(data.order.indexOf(see.look.heatOf) + 1) % data.order.length]) }]);
+    keys.push(["T Shift+T", words.cutKeys, { t: cut(0.02), "shift+t": cut(-0.02) }]);
+    keys.push(["G", words.heatKeys, { g: () => change("heatOf", data.order[(data.order.indexOf(see.look.heatOf) + 1) % data.order.length]) }]);
   }
   if (has.blobs) {
     const cut = (by) => () => step("blobCut", cuts.blobCut, by);
-    keys.push(["L Shift+L", `${words.blobCut}: more, less`, { l: cut(0.02), "shift+l": cut(-0.02) }]);
+    keys.push(["L Shift+L", words.blobKeys, { l: cut(0.02), "shift+l": cut(-0.02) }]);
   }
-  if (most.length > 1) keys.push(["D", words.mapOf, { d: () => change("mapOf", (see.look.mapOf + 1) % most.length) }]);
+  if (most.length > 1) keys.push(["D", words.mapKeys, { d: () => change("mapOf", (see.look.mapOf + 1) % most.length) }]);
   if (document.fullscreenEnabled) keys.push(["F", "Full screen on or off", { f: does.screen }]);
   keys.push(["K", "This list", { k: () => help(), escape: () => help(false) }]);
 
   list.replaceChildren();
-  make(list, "p", "", "Keys work while the pointer is over the pictures or they have the focus.");
+  button(list, "close", "Close", "Close (K or Esc)", () => { help(false); opener.focus(); });
+  make(list, "p", "", "Keys work while the pointer is over the viewer or it has the focus.");
   const rows = make(list, "dl");
   for (const [names, text] of keys) {
     const name = make(rows, "dt");
     for (const key of names.split(" ")) { make(name, "kbd", "", key); name.append(" "); }
     make(rows, "dd", "", text);
   }
-  button(list, "close", "Close", "Close (K or Esc)", () => { help(false); opener.focus(); });
   function help(open = list.hidden) {
     list.hidden = !open;
     opener.setAttribute("aria-expanded", String(open));
