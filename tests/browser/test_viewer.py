@@ -171,7 +171,7 @@ def test_keys_work_over_the_viewer_and_nowhere_else(page: "Page") -> None:
             press(key)
 
     limits = ("t t t t t", "Shift+T Shift+T Shift+T Shift+T Shift+T", "l l l", "Shift+L Shift+L")
-    for keys in ("h", "g", "h", "a", "o", "Shift+O", "b", *limits, "u", "1", "2", "3"):
+    for keys in ("h", "g", "h", "a", "o", "Shift+O", "b", *limits, "u", "1", "2", "3", "1"):
         assert moved(page, lambda keys=keys: all_press(keys)), keys
     assert moved(page, lambda: press("s"), DIRECT)
     for key in ("+", "ArrowLeft", "ArrowUp", "-"):
