@@ -76,6 +76,7 @@ _WORDS: Final = {
     "response": "contrast",
     "value": "activation",
     "save": "Save picture",
+    "classKeys": "On or off",
     "cutKeys": "Limit of the areas: up, down",
     "blobKeys": "Limit of the blobs: up, down",
     "heatKeys": "Heat map of the next class",

@@ -134,7 +134,9 @@ function makeControls(root, see, does) {
   ];
   if (has.any) keys.push(["V", "Held: the tissue alone", { v: () => does.hide(true) }]);
   if (has.map || has.nuclei) {
-    data.order.forEach((k, place) => keys.push([String(place + 1), `${data.classes[k].title} on or off`, { [place + 1]: () => setClass(k, !see.look.classes[k]) }]));
+    const numbers = data.order.map((_, place) => place + 1);
+    keys.push([numbers.join(" "), `${words.classKeys}: ${data.order.map((k) => data.classes[k].name).join(", ")}`,
+      Object.fromEntries(data.order.map((k, place) => [numbers[place], () => setClass(k, !see.look.classes[k])]))]);
   }
   if (has.map || has.overlay) {
     const opacity = (by) => () => step("opacity", [5, 100], by);
