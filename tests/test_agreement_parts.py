@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from agreement_page_support import own_records, table_of
+from agreement_page_support import material, own_records, table_of
 from agreement_support import METHODS, seeded_study
 
 from cellularity_core.agreement import (
@@ -16,10 +16,12 @@ from cellularity_core.agreement import (
     agreement_report,
     readers_mean,
 )
-from pages.parts.agreement_data import Material
+from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement
+from pages.parts.agreement_disputes import queue
 from pages.parts.agreement_figures import MOST_PAIRS, ForestRow, forest, forest_rows
 from pages.parts.agreement_words import number, pair_rows, points
 from pages.parts.store import store
+from pages.parts.words import METHOD_NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +93,27 @@ def test_the_key_changes_with_any_rating() -> None:
     assert one.key == Material("y", (Rating("c", "Ana", 0.1),)).key
     for changed in (Rating("c", "Ana", 0.11), Rating("c", "Ana", 0.1, "P")):
         assert replace(one, ratings=(changed,)).key != one.key
+
+
+def test_a_mean_of_models_counts_no_model_twice() -> None:
+    """The combined score is the mean of others, so it is left out; alone it stands for them."""
+    study = seeded_study(store(), arm="before-after with control")
+    given = material(study)
+    cases = list(dict.fromkeys(rating.case_id for rating in given.ratings))
+    name = METHOD_NAMES["combined"]
+    combined = [Rating(case, name, 1.0, kind="model") for case in cases]
+    more = replace(given, ratings=(*given.ratings, *combined))
+    assert movement(more, MEAN_OF_MODELS) == movement(given, MEAN_OF_MODELS)
+    assert movement(more, name) != movement(given, MEAN_OF_MODELS)
+    gaps = [
+        {one.case: one.gap for one in queue(RatingTable.from_ratings(ratings), by_gap=True)}
+        for ratings in (given.ratings, more.ratings)
+    ]
+    assert gaps[0] == gaps[1]
+    one, other = (Rating("c", reader, 0.2, kind="reader") for reader in ("Ana", name))
+    alone = Rating("c", f"{name} (model)", 0.5, kind="model")
+    [found] = queue(RatingTable.from_ratings([one, other, alone]), by_gap=True)
+    assert found.gap == pytest.approx(0.3)
+    third = Rating("c", "Image to number", 0.4, kind="model")
+    [found] = queue(RatingTable.from_ratings([one, other, alone, third]), by_gap=True)
+    assert found.gap == pytest.approx(0.2)

@@ -17,6 +17,7 @@ from cellularity_core.agreement import (
     SecondReads,
     automation_bias,
 )
+from cellularity_core.conventions import COMBINED
 from db.records import (
     CaseModelScore,
     CaseRecord,
@@ -34,6 +35,7 @@ Shown = tuple[str, float]
 """A patch as it was shown: checksum of its pixels, and um/px."""
 
 MEAN_OF_MODELS: Final = "Mean of the models"
+"""Of the methods that are no mean of others themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,17 @@ def model_names(readers: Collection[str]) -> dict[str, str]:
     }
 
 
+def single_models(ratings: Iterable[Rating]) -> frozenset[str]:
+    """Models to take the mean of: all but the one that is the mean of others already.
+
+    That one itself where there is no other.
+    """
+    kinds = {rating.reader: rating.kind for rating in ratings}
+    models = frozenset(name for name, kind in kinds.items() if kind == "model")
+    mean = model_names([name for name, kind in kinds.items() if kind == "reader"])[COMBINED]
+    return models - {mean} or models
+
+
 def shared_scores(table: RatingTable, a: str, b: str) -> tuple[list[str], Floats, Floats]:
     """Cases that two raters both scored, and their scores."""
     scores = table.first_reads((a, b))
@@ -313,10 +326,10 @@ def movement(material: Material, model: str) -> AutomationBias | None:
 
 def _advice(material: Material, model: str) -> dict[str, float]:
     """What the model said of each case."""
+    meant = single_models(material.ratings) if model == MEAN_OF_MODELS else {model}
     found: dict[str, list[float]] = {}
     for rating in material.ratings:
-        is_meant = model in (MEAN_OF_MODELS, rating.reader)
-        if rating.kind == "model" and rating.score is not None and is_meant:
+        if rating.kind == "model" and rating.score is not None and rating.reader in meant:
             found.setdefault(rating.case_id, []).append(rating.score)
     return {case: float(np.mean(scores)) for case, scores in found.items()}
 

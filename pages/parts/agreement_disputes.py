@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellularity_core.agreement import RatingTable
+from pages.parts.agreement_data import single_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Disputed:
     spread : float or None
         Largest less smallest score of readers; None with fewer than two.
     gap : float or None
-        Mean of the models less mean of the readers; None without one of both.
+        Mean of the models (see `single_models`) less mean of the readers; None without one
+        of both.
     """
 
     case: str
@@ -45,10 +47,11 @@ def queue(table: RatingTable, *, by_gap: bool) -> list[Disputed]:
             scores[rating.case_id][rating.reader] = rating.score
         elif rating.cannot_score and rating.kind == "reader":
             refused[rating.case_id].append(rating.reader)
+    single = single_models(table.ratings)
     found = []
     for case, given in scores.items():
         readers = [score for name, score in given.items() if table.kinds[name] == "reader"]
-        models = [score for name, score in given.items() if table.kinds[name] == "model"]
+        models = [score for name, score in given.items() if name in single]
         found.append(
             Disputed(
                 case=case,
