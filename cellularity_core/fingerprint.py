@@ -14,6 +14,9 @@ import numpy.typing as npt
 NEAR_BITS: Final = 12
 """Two fingerprints of 64 bits that differ in at most so many are of the same tissue."""
 
+SAME_BITS: Final = 8
+"""The same where many are compared with many: 12 find chance pairs among 300 patches."""
+
 _SIDE: Final = 32
 _KEPT: Final = 8
 
@@ -44,9 +47,9 @@ def turned_fingerprints(pixels: npt.NDArray[np.uint8]) -> tuple[str, ...]:
     return tuple(_hash(np.ascontiguousarray(one)) for one in turned)
 
 
-def is_same_tissue(one: str, other: str) -> bool:
-    """Whether two fingerprints differ in at most `NEAR_BITS` bits."""
-    return (int(one, 16) ^ int(other, 16)).bit_count() <= NEAR_BITS
+def is_same_tissue(one: str, other: str, bits: int = NEAR_BITS) -> bool:
+    """Whether two fingerprints differ in at most `bits` bits."""
+    return (int(one, 16) ^ int(other, 16)).bit_count() <= bits
 
 
 def _reduced(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

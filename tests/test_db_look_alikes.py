@@ -56,6 +56,7 @@ def marked(name: str, *hashes: int) -> Mark:
 @pytest.mark.parametrize("bits", [look_alikes.NEAR_BITS, look_alikes.SAME_BITS])
 def test_the_rule_is_that_of_the_science_side(bits: int) -> None:
     assert look_alikes.NEAR_BITS == fingerprint.NEAR_BITS
+    assert look_alikes.SAME_BITS == fingerprint.SAME_BITS
     pictures = [tissue(seed) for seed in range(8)]
     pictures += [resaved(picture) for picture in pictures]
     turned = [fingerprint.turned_fingerprints(picture) for picture in pictures]

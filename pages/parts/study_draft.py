@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from cellularity_core.fingerprint import is_same_tissue, turned_fingerprints
+from cellularity_core.fingerprint import SAME_BITS, is_same_tissue, turned_fingerprints
 from cellularity_core.patch import Patch, Rejected, collect, load_all
 from db.records import NewCase
 from pages.parts import access, state
@@ -171,7 +171,7 @@ def look_alikes(made: Draft) -> list[tuple[str, str]]:
     return [
         (a, b)
         for (a, turned), (b, others) in itertools.combinations(made.marks.items(), 2)
-        if any(is_same_tissue(mark, others[0]) for mark in turned)
+        if any(is_same_tissue(mark, others[0], SAME_BITS) for mark in turned)
     ]
 
 
