@@ -76,9 +76,10 @@ class ModelSet:
         return str(self.manifest.get("looks_through", {}).get(method, NETWORK_OF[method]))
 
     @property
-    def headline(self) -> str:
-        """The score that the card names first, chosen on validation patients."""
-        return str(self.manifest.get("headline", self.methods[0]))
+    def headline(self) -> str | None:
+        """The score that the card names first; None where none was chosen."""
+        found = self.manifest.get("headline")
+        return None if found is None else str(found)
 
     def figures(self, method: str) -> Mapping[str, Any]:
         """Measured on validation patients: what the card prints."""

@@ -36,6 +36,11 @@ def percent(value: float | None) -> str:
     return "no tissue" if value is None else f"{100 * value:.0f} %"
 
 
+def scale_name(scale: str) -> str:
+    """Whose scale scores are on, after a word that says so."""
+    return "weak TC, not a pathologist's" if scale == WEAK_SCALE else scale
+
+
 def scale_note(scale: str) -> str:
     """Whose scale a score is on, beside every score."""
     if scale == WEAK_SCALE:

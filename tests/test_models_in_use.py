@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from models_support import (
@@ -26,7 +27,7 @@ from models_support import (
 from cellularity_core.model_store import open_set
 from db import records
 from db.session import transaction
-from pages.parts import models_active, state
+from pages.parts import state
 from pages.parts.store import store
 
 
@@ -49,12 +50,47 @@ def test_without_a_choice_the_default_scores_and_nothing_is_warned_of() -> None:
     assert not any("models.switch" in str(button.key) for button in at.button)
 
 
-def test_where_the_default_is_missing_the_first_scores_and_that_is_said(
-    other: str, monkeypatch: pytest.MonkeyPatch
+def of_kim(manifest: dict[str, Any]) -> None:
+    """A set that was mapped to the scale of one reader."""
+    manifest |= {"recalibrated_from": {"name": "breast-1"}, "scale": "Dr *Kim*"}
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (lambda folder: folder.rename(folder.parent.parent / "lost"), "no model set 'breast-1'"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest of the model set"),
+        (lambda folder: alter(folder / "gbt.txt"), "file 'gbt.txt' of the model set 'breast-1'"),
+    ],
+)
+def test_where_the_default_cannot_be_used_another_scores_and_that_is_said(
+    tmp_path: Path, other: str, harm: Callable[[Path], object], why: str
 ) -> None:
-    monkeypatch.setattr(models_active, "DEFAULT_SET", "lost")
-    told = words(app("models", reader="Ada"))
-    assert "In use: **breast-1** (the first in the folder; nobody has chosen another)." in told
+    """A set on one reader's scale only where there is no other, though it comes first."""
+    make_set(tmp_path, "a-kim", of_kim)
+    harm(tmp_path / "models" / "breast-1")
+    at = app("models", reader="Ada")
+    told = unmarked(at.error[0].value)
+    assert "The software's own models cannot be used**, and nobody chose others." in told
+    assert why in told
+    assert "Until then scores come from “other”" in told
+    assert "scale" not in told
+    assert "In use:" not in words(at)
+    assert any(button.key == switch_key("other") for button in at.button)
+    remove(tmp_path / "models" / other)
+    at = app("models", reader="Ada")
+    told = unmarked(at.error[0].value)
+    assert "Until then scores come from “a-kim”" in told
+    assert "Its scores are on another scale: Dr *Kim*." in told
+    assert "The software's own models cannot be used" in words(app(reader="Kim"))
+
+
+def test_where_no_set_can_be_used_the_reason_is_said(tmp_path: Path, other: str) -> None:
+    for name in ("breast-1", other):
+        (tmp_path / "models" / name / "manifest.json").write_text("{}")
+    told = app("models", reader="Ada").error[0].value
+    assert "manifest of the model set 'breast-1' cannot be used" in told
+    assert "No other model set can be used in its place." in told
 
 
 def test_a_switch_says_what_it_changes_and_every_page_scores_by_it(other: str) -> None:
@@ -127,12 +163,15 @@ def test_on_one_machine_a_name_is_asked_for_first(other: str) -> None:
     assert not any("models.switch" in str(button.key) for button in at.button)
 
 
-def damage(folder: Path) -> str:
-    """Alter a file that the manifest names."""
-    path = folder / "gbt.txt"
+def alter(path: Path) -> None:
     text = path.read_text()
     path.unlink()  # it may be the shipped file itself, under a second name
     path.write_text(text + "\n")
+
+
+def damage(folder: Path) -> str:
+    """Alter a file that the manifest names."""
+    alter(folder / "gbt.txt")
     return "The file 'gbt.txt' of the model set 'other' has the checksum"
 
 
@@ -165,6 +204,17 @@ def test_a_chosen_set_that_is_not_there_as_chosen_is_warned_of_on_every_page(
     at = drop(app(reader="Kim"))
     assert cards(at) == shown_values(scored_by("breast-1"))
     assert "The models that were chosen cannot be used." in words(at)
+
+
+def test_the_scale_of_what_scores_in_place_of_a_chosen_set_is_told(tmp_path: Path) -> None:
+    make_set(tmp_path, "kim", of_kim)
+    put_in_use("kim", reader="Ada")
+    alter(tmp_path / "models" / "kim" / "gbt.txt")
+    told = unmarked(app("models", reader="Ada").error[0].value)
+    assert "on another scale: weak TC, not a pathologist's." in told
+    remove(tmp_path / "models" / "kim")
+    told = unmarked(app("models", reader="Ada").error[0].value)
+    assert "on this scale: weak TC, not a pathologist's." in told
 
 
 def test_a_damaged_set_cannot_be_put_in_use(tmp_path: Path, other: str) -> None:

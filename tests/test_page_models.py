@@ -207,7 +207,7 @@ def test_groups_of_one_training_share_a_colour_and_a_line_of_the_legend() -> Non
 
 def test_a_recalibrated_set_says_of_what_and_to_which_scale(tmp_path: Path) -> None:
     def change(manifest: dict[str, Any]) -> None:
-        manifest |= {"recalibrated_from": "breast-1", "scale": "Dr *Kim*"}
+        manifest |= {"recalibrated_from": {"name": "breast-1"}, "scale": "Dr *Kim*"}
 
     make_set(tmp_path, "kim", change)
     at = app("models", reader="Ada")
@@ -216,7 +216,12 @@ def test_a_recalibrated_set_says_of_what_and_to_which_scale(tmp_path: Path) -> N
         "A recalibrated set: it finds what “breast-1” finds"
     )
     assert "Reference: scores on this scale: Dr *Kim*." in words(at)
-    assert "On the patches that a reader scored for it" in words(at)
+    told = words(at)
+    assert "On the patches that a reader scored for it" in told
+    assert "Nuclei as “breast-1” finds and tells them apart, measured when that set" in told
+    # What is true of the set it was made from only is not said of it.
+    assert "had not learnt from" not in told
+    assert "never seen" not in told
     assert "**The scale changes**: scores are then on “scale: Dr *Kim*”" in words(at)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cellularity_core.conventions import DEFAULT_SET
+from cellularity_core.conventions import DEFAULT_SET, WEAK_SCALE
 from cellularity_core.errors import ModelError
 from cellularity_core.model_store import ModelSet, available, open_set
 from db import model_sets
@@ -10,6 +10,7 @@ from db.model_sets import ActiveSet
 from db.session import snapshot
 from pages.parts.access import plain
 from pages.parts.store import store
+from pages.parts.words import scale_name
 
 NO_SETS = (
     "There are no models in the folder models/, so nothing can be scored; get the model set "
@@ -25,20 +26,14 @@ class InUse:
     ----------
     models : ModelSet
     chosen : ActiveSet or None
-        What an admin chose; None: nobody has, and the software's own default is used or,
-        where that is not there, the first set in the folder.
+        What an admin chose; None: nobody has, and the software's own default is used.
     fault : str or None
-        Why `models` is not what was chosen, in sentences.
+        Why `models` is neither what was chosen nor the default, in sentences.
     """
 
     models: ModelSet
     chosen: ActiveSet | None
     fault: str | None
-
-    @property
-    def is_default(self) -> bool:
-        """Whether `models` is the software's own default."""
-        return self.models.name == DEFAULT_SET
 
 
 def active_set() -> InUse:
@@ -47,7 +42,7 @@ def active_set() -> InUse:
     Raises
     ------
     ModelError
-        If there is no model set at all, or the default's manifest cannot be used.
+        If there is no model set at all, or none that can be used.
     RecordError
         If the records cannot be reached.
     """
@@ -56,24 +51,69 @@ def active_set() -> InUse:
         raise ModelError(NO_SETS)
     with snapshot(store()) as db:
         chosen = model_sets.active(db)
-    fallback = DEFAULT_SET if DEFAULT_SET in names else names[0]
-    if chosen is None:
-        return InUse(open_set(fallback), None, None)
     try:
+        if chosen is None:
+            return InUse(whole(DEFAULT_SET), None, None)
         return InUse(intact(chosen.name, chosen.sha256), chosen, None)
     except ModelError as error:
-        models = open_set(fallback)
-        fault = (
+        models = _instead(names, error)
+        return InUse(models, chosen, _fault(models, chosen, error))
+
+
+def _instead(names: list[str], error: ModelError) -> ModelSet:
+    """What scores in place of a set that cannot be used: the default, or another one.
+
+    A set on the scale of one reader comes last: it is made for who knows it.
+    """
+    found: list[ModelSet] = []
+    for name in dict.fromkeys((DEFAULT_SET, *names)):
+        try:
+            found.append(whole(name))
+        except ModelError:
+            continue
+    if not found:
+        raise ModelError(f"{error} No other model set can be used in its place.") from error
+    return min(found, key=lambda models: "recalibrated_from" in models.manifest)
+
+
+def _fault(models: ModelSet, chosen: ActiveSet | None, error: ModelError) -> str:
+    """Why `models` scores, and what is other about its scores."""
+    if chosen is None:
+        scale: str | None = WEAK_SCALE
+        lost = "**The software's own models cannot be used**, and nobody chose others."
+    else:
+        scale = scale_of(chosen.name, chosen.sha256)
+        lost = (
             f"**The models that were chosen cannot be used.** {plain(chosen.chosen_by)} chose "
-            f"“{plain(chosen.name)}” on {chosen.chosen_at:%d %B %Y}. {plain(str(error))} "
-            f"Until then scores come from “{plain(models.name)}” (checksum "
-            f"`{models.sha256[:12]}`). An admin can choose again on the page Models."
+            f"“{plain(chosen.name)}” on {chosen.chosen_at:%d %B %Y}."
         )
-        return InUse(models, chosen, fault)
+    told = f"Its scores are on another scale: {plain(scale_name(models.scale))}. "
+    if scale is None:
+        told = f"Its scores are on this scale: {plain(scale_name(models.scale))}. "
+    elif scale == models.scale:
+        told = ""
+    return (
+        f"{lost} {plain(str(error))} Until then scores come from “{plain(models.name)}” (checksum "
+        f"`{models.sha256[:12]}`). {told}An admin can choose again on the page Models."
+    )
+
+
+def whole(name: str) -> ModelSet:
+    """The model set of that name, every file of it checked.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or damaged.
+    """
+    models = open_set(name)
+    for file in models.manifest["files"]:
+        models.file(file)
+    return models
 
 
 def intact(name: str, sha256: str) -> ModelSet:
-    """The model set of that name, every file of it checked.
+    """The model set of that name and checksum, every file of it checked.
 
     Raises
     ------
@@ -86,6 +126,16 @@ def intact(name: str, sha256: str) -> ModelSet:
             f"The folder of the model set '{name}' now holds another one (checksum "
             f"{models.sha256[:12]}, not {sha256[:12]}); restore the folder."
         )
-    for file in models.manifest["files"]:
-        models.file(file)
-    return models
+    return whole(name)
+
+
+def scale_of(name: str, sha256: str) -> str | None:
+    """Whose scale the scores of a set are on, which the records do not keep.
+
+    None where the set is gone from the folder, or is another one by now.
+    """
+    try:
+        models = open_set(name)
+    except ModelError:
+        return None
+    return models.scale if models.sha256 == sha256 else None

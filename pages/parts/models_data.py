@@ -83,8 +83,7 @@ COLUMNS: Final = (
 COUNTED: Final = Column(
     "n",
     "Patches (patients)",
-    "On how many patches of how many patients this was measured. Each was scored by a model "
-    "that had not learnt from that patient.",
+    "On how many patches of how many patients this was measured.",
 )
 BENIGN: Final = Column(
     "benign_mean",
@@ -164,16 +163,9 @@ class Ingredient:
     ms: Measured
 
 
-def headline(models: ModelSet) -> str | None:
-    """The method whose score the card names first, or None."""
-    found = models.manifest.get("headline")
-    return str(found) if found else None
-
-
 def figures_of(models: ModelSet) -> list[MethodFigures]:
     """Figures of every method, the headline's first."""
-    first = headline(models)
-    rows = [_figures(models, method, method == first) for method in models.methods]
+    rows = [_figures(models, method, method == models.headline) for method in models.methods]
     return sorted(rows, key=lambda row: not row.is_headline)
 
 
@@ -286,14 +278,23 @@ def origin(manifest: Mapping[str, Any]) -> str | None:
 
 
 def nuclei_note(models: ModelSet) -> str:
-    """How well nuclei are found, in a sentence; "" where it was not measured."""
+    """How well nuclei are found, in a sentence; "" where it was not measured.
+
+    Of a recalibrated set that was measured of the one it was made from.
+    """
     nuclei = models.manifest["nuclei"]
     found = [_finite(value) for value in nuclei.get("f1") or ()]
     if len(found) != len(CLASSES) or None in found:
         return ""
     each = ", ".join(f"{cell} {value:.2f}" for cell, value in zip(CLASSES, found, strict=True))
     mean = sum(value for value in found if value is not None) / len(found)
+    base = origin(models.manifest)
+    what = (
+        f"Nuclei as “{base}” finds and tells them apart, measured when that set was made"
+        if base
+        else "Nuclei found and told apart"
+    )
     return (
-        f"Nuclei found and told apart: F1 {mean:.2f} on average of the classes ({each}); 1 is all "
+        f"{what}: F1 {mean:.2f} on average of the classes ({each}); 1 is all "
         f"of them and no false one, within {float(nuclei.get('radius_um', 3)):g} µm of the mark."
     )

@@ -22,7 +22,7 @@ from pages.parts.models_data import (
 )
 from pages.parts.models_figures import curve_figure
 from pages.parts.models_tables import ablation_table, figures_table, meanings
-from pages.parts.words import METHOD_NAMES, scale_note
+from pages.parts.words import METHOD_NAMES, scale_name
 
 _QUIET: Final = {"displayModeBar": False, "scrollZoom": False}
 
@@ -35,10 +35,9 @@ OVERLAP_HELP: Final = (
 def heading(models: ModelSet) -> None:
     """What the set is, in two sentences."""
     views = "one view" if models.views == 1 else f"{models.views} views of each patch, mirrored"
-    scale = scale_note(models.scale) if models.scale == WEAK_SCALE else models.scale
     st.markdown(
         f"**{plain(models.name)}** looks at {models.mpp:g} µm per pixel, in {views}. "
-        f"Its scores are on this scale: **{plain(scale)}**. "
+        f"Its scores are on this scale: **{plain(scale_name(models.scale))}**. "
         f"Checksum `{models.sha256[:12]}`.",
         help="The checksum changes whenever a score could: another training, another setting.",
     )
@@ -108,7 +107,7 @@ def training(models: ModelSet) -> None:
     st.caption(
         "An epoch is one pass over the training patches. Left: the overlap of nuclei found with "
         "nuclei marked (Jaccard index), higher is better. Right: the mean squared difference from "
-        f"the reference ({plain(scale_note(models.scale))}), lower is better. Measured on a group "
+        f"the reference ({plain(scale_name(models.scale))}), lower is better. Measured on a group "
         "of patients kept aside from that training, a line each group; a point alone was measured "
         "at the end only."
     )

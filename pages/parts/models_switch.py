@@ -30,8 +30,7 @@ def in_use(use: InUse) -> None:
         st.error(use.fault, icon=":material/warning:")
         return
     if use.chosen is None:
-        how = "the software's default" if use.is_default else "the first in the folder"
-        how += "; nobody has chosen another"
+        how = "the software's default; nobody has chosen another"
     else:
         how = f"chosen by {plain(use.chosen.chosen_by)}, {use.chosen.chosen_at:%d %B %Y, %H:%M} UTC"
     st.markdown(f"In use: **{plain(use.models.name)}** ({how}).")

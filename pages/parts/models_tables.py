@@ -191,8 +191,7 @@ def _method(row: MethodFigures) -> str:
     name = METHOD_NAMES.get(row.method, row.method)
     code = METHOD_CODES.get(row.method, "")
     mark = (
-        '<br><span class="mark" title="The score that the model card names first, chosen before '
-        'the final test.">headline</span>'
+        '<br><span class="mark" title="The score that the model card names first.">headline</span>'
         if row.is_headline
         else ""
     )

@@ -7,17 +7,17 @@ from typing import Final
 
 import streamlit as st
 
-from cellularity_core.conventions import WEAK_SCALE
 from cellularity_core.export import SOFTWARE
 from db import records
 from db.errors import RecordError
-from db.records import AssignmentRecord, NotQualified, StudyRecord, Waiting
+from db.records import AssignmentRecord, ModelScoreRecord, NotQualified, StudyRecord, Waiting
 from db.session import snapshot, transaction
 from pages.parts import access, state
 from pages.parts.access import Identity
 from pages.parts.desk import Given, Mode, Task, given
+from pages.parts.models_active import scale_of
 from pages.parts.store import store
-from pages.parts.words import METHOD_NAMES, percent
+from pages.parts.words import METHOD_NAMES, percent, scale_name
 
 QUESTION: Final = "What share of the tumour bed is covered by malignant cells?"
 WITH_AI: Final = "Now that you see the models: keep your score, or change it."
@@ -57,11 +57,12 @@ def next_task(study: StudyRecord, identity: Identity) -> Task | str:
     if isinstance(step, AssignmentRecord):
         if step.phase != "after":
             return _task(step, "score", QUESTION if step.phase == "before" else ALONE)
+        shown = _reveal(step, identity).model_scores
         beside = tuple(
             (METHOD_NAMES.get(method, method), f"{percent(s.value)}{_range(s.low, s.high)}")
-            for method, s in _reveal(step, identity).model_scores.items()
+            for method, s in shown.items()
         )
-        return _task(step, "score", f"{WITH_AI} (Models: {WEAK_SCALE} scale.)", beside)
+        return _task(step, "score", f"{WITH_AI} {_scale(shown)}", beside)
     if step is None:
         return "You have read every case of this study. Thank you."
     if isinstance(step, Waiting):
@@ -81,6 +82,17 @@ def _reveal(step: AssignmentRecord, identity: Identity) -> records.Revealed:
     """What may be seen of a read by now; a first look is an event of the trail, so it writes."""
     with transaction(store()) as db:
         return records.reveal(db, assignment_id=step.id, reader=identity.name)
+
+
+def _scale(scores: Mapping[str, ModelScoreRecord]) -> str:
+    """Whose scale the scores beside a read are on, in brackets; "" without any."""
+    if not scores:
+        return ""
+    by = next(iter(scores.values()))  # all of a study are by one set
+    scale = scale_of(by.model_set, by.model_sha256)
+    if scale is None:
+        return f"(The models' scale is not known: the model set “{by.model_set}” is gone.)"
+    return f"(The models' scale: {scale_name(scale)}.)"
 
 
 def _range(low: float | None, high: float | None) -> str:

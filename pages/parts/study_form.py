@@ -10,6 +10,7 @@ from db import records
 from db.records import StudyPlan
 from db.session import snapshot, transaction
 from pages.parts import access, state
+from pages.parts.models_active import active_set
 from pages.parts.scoring import Engine, chosen_engine, scored
 from pages.parts.store import store
 from pages.parts.study_draft import (
@@ -71,7 +72,7 @@ def study_form(identity: access.Identity) -> None:
     )
 
     st.markdown("**3. Design**")
-    name = st.text_input("Name of the study", key="studies.name", max_chars=120)
+    title = st.text_input("Name of the study", key="studies.name", max_chars=120)
     description = st.text_area("What it is for", key="studies.description", height=68)
     arm = st.radio("Arm", list(ARMS), format_func=ARMS.__getitem__, key="studies.arm")
     if arm == "before-after":
@@ -105,7 +106,7 @@ def study_form(identity: access.Identity) -> None:
     wrong = faults(made, table, alike)
     if not chosen:
         wrong.append("Choose at least one reader.")
-    if not name.strip():
+    if not title.strip():
         wrong.append("Give the study a name.")
     for sentence in wrong:
         st.caption(f":material/info: {sentence}")
@@ -122,15 +123,21 @@ def study_form(identity: access.Identity) -> None:
         return
     access.allow("study")
     if before != model_set.sha256:
+        name = access.plain(model_set.name)
+        why = (
+            f"“{name}” was put in use while you filled in this form"
+            if active_set().fault is None
+            else "the models that this form showed cannot be used any more, so that "
+            f"“{name}” would score the cases"
+        )
         st.warning(
-            f"No study was created yet: “{access.plain(model_set.name)}” was put in use while "
-            "you filled in this form. Press the button again to make the study with it; it keeps "
-            "that model set to its end.",
+            f"No study was created yet: {why}. Press the button again to make the study with it; "
+            "it keeps that model set to its end.",
             icon=":material/warning:",
         )
         return
     plan = StudyPlan(
-        name=name.strip(),
+        name=title.strip(),
         description=description.strip(),
         arm=arm,
         seed=int(seed),

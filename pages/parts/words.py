@@ -10,6 +10,7 @@ from cellularity_core.wording import (
     METHOD_CODES,
     METHOD_NAMES,
     percent,
+    scale_name,
     scale_note,
     spread,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "METHOD_NAMES",
     "beside_own",
     "percent",
+    "scale_name",
     "scale_note",
     "spread",
 ]
@@ -31,7 +33,7 @@ METHOD_HELP: Final = {
     "cascade": "A network reads the maps of nuclei, not the image, and gives one number.",
     "direct-r": "A network reads the whole image and gives one number.",
     "direct-c": "A network weighs 101 grades, 0 to 100 %, of the whole image; this is their mean.",
-    "combined": "The mean of several of the methods: on patients never seen it was the nearest.",
+    "combined": "The mean of several of the other methods; the page Models tells of which.",
 }
 
 
