@@ -276,7 +276,7 @@ def _check_whole(path: Path, name: str) -> None:
         raise
     except Exception:
         return  # of a kind that OpenSlide may know all the same
-    if end > size:
+    if not 0 < end <= size:
         raise SlideError(f"{name} breaks off after {size:,} bytes; copy or export it again.")
     if not tiled:
         raise SlideError(
