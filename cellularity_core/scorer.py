@@ -269,12 +269,17 @@ class Scorer:
             if method != "gbt":
                 raw[method] = self._tile_score(job, network, weights)
         blank = "no-tissue" in job.quality.flags
-        scores = {
-            m: Score(None, None, None)
-            if blank
-            else self._score(m, np.mean([raw[p].clip(0, 1) for p in parts], axis=0))
+        means = {
+            m: np.mean([raw[p].clip(0, 1) for p in parts], axis=0)
             for m, parts in self._parts.items()
         }
+        scores = {
+            m: Score(None, None, None) if blank else self._score(m, views)
+            for m, views in means.items()
+        }
+        judged = job.quality
+        if not blank and any(self._is_beyond(m, one) for m, one in means.items()):
+            judged = quality.with_flag(judged, "beyond-reader")
         drawn = {
             name: (_resized(mean, shape).astype(np.float16), self._feature_map(mean))
             for name, mean in mean_map.items()
@@ -294,7 +299,7 @@ class Scorer:
             features=table.mean(axis=0),
             contributions=shares.mean(axis=0),
             base_value=base,
-            quality=job.quality,
+            quality=judged,
             model_set=self.model_set.name,
             model_sha256=self.model_set.sha256,
             scale=self.model_set.scale,
@@ -340,14 +345,19 @@ class Scorer:
             ]
         )
 
+    def _is_beyond(self, method: str, views: npt.NDArray[np.float64]) -> bool:
+        calibration = self.model_set.calibration(method)
+        return calibration is not None and calibration.is_beyond(float(views.mean()))
+
     def _score(self, method: str, views: npt.NDArray[np.float64]) -> Score:
         """Mean over views, on the set's scale, with its interval."""
         value = float(views.mean())
         spread = float(views.std()) if len(views) > 1 else None
         calibration = self.model_set.calibration(method)
+        interval = self.model_set.interval(method)
         if calibration is not None:
-            value = float(calibration(value))
-        low, high = self.model_set.interval(method).limits(value, spread)
+            return Score(float(calibration(value)), *calibration.limits(value, spread, interval))
+        low, high = interval.limits(value, spread)
         return Score(value, float(low), float(high))
 
 
