@@ -15,6 +15,7 @@ from pages.parts.agreement_time import after_ai, over_time
 from pages.parts.agreement_words import headline
 from pages.parts.frame import show
 from pages.parts.report_section import report_section
+from pages.parts.words import models_scale
 
 SECTIONS: Final[dict[str, Callable[[Chosen], None]]] = {
     "At a glance": at_a_glance,
@@ -36,6 +37,9 @@ def page() -> None:
     material = chosen.material
     report = report_of(material.key, material)
     st.markdown(f"**{headline(report)}**")
+    if report.models and material.model_set is not None:
+        scale = models_scale(material.model_set, material.scale)
+        st.caption(access.plain(f"Scale of the models' scores: {scale}."))
     section = st.segmented_control(
         "What to look at",
         list(SECTIONS),

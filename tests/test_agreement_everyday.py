@@ -1,5 +1,6 @@
 """Everyday scores on the page Agreement: which count, and who sees them."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,6 +176,9 @@ def test_the_models_scores_are_kept_beside_a_readers(score_first: bool) -> None:
     }
     [mine] = own_of(patch)
     assert mine.seen_models == (not score_first)
+    if score_first:
+        told = re.sub(r"\\(\W)", r"\1", said(page(reader="Ana")))
+        assert "Scale of the models' scores: weak TC, not a pathologist's." in told
 
 
 def own_of(patch: str) -> list[records.ReadingRecord]:

@@ -131,7 +131,7 @@ def test_the_models_beside_a_second_read_say_whose_scale_they_are_on(tmp_path: P
 
     assert question().endswith(" (The models' scale: Dr Kim's.)")
     (tmp_path / "models" / "kim").rename(tmp_path / "gone")
-    assert "(The models' scale is not known: the model set “kim” is gone.)" in question()
+    assert "(The models' scale: not known: the model set “kim” that gave" in question()
 
 
 def test_a_set_that_breaks_behind_the_form_is_said_before_a_study_is_made(

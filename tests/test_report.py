@@ -30,6 +30,7 @@ from cellularity_core.agreement import (
     agreement_report,
     bland_altman,
 )
+from cellularity_core.conventions import WEAK_SCALE
 from cellularity_core.export import PURPOSE
 from cellularity_core.pdf_text import FONT, fitted, marked
 from db import records
@@ -100,6 +101,7 @@ def test_the_pdf_says_what_was_done_and_what_it_rests_on(told: Content) -> None:
         "Seed of all orders 7",
         "25 % of the cases, hidden; at least 0 days after the first read",
         f"starter, checksum {'f' * 64}",
+        "Scale of the models not known: the model set “starter” that gave the scores is gone",
         "cellularity 9.9",
         "2026-03-31 14:05:00 UTC by Cora",
         told.head.hash,
@@ -112,6 +114,14 @@ def test_the_pdf_says_what_was_done_and_what_it_rests_on(told: Content) -> None:
     pages = PdfReader(io.BytesIO(pdf(told))).pages
     assert all(PURPOSE in page.extract_text() for page in pages)
     assert "interim" not in text
+
+
+def test_whose_scale_the_models_are_on_is_in_every_file(told: Content) -> None:
+    known = replace(told, material=replace(told.material, scale=WEAK_SCALE))
+    assert "Scale of the models weak TC, not a pathologist's" in text_of(pdf(known))
+    assert 'Scale of the models,"weak TC, not a pathologist\'s"' in csv_files(known)["design.csv"]
+    assert json.loads(json_text(known))["scale"] == WEAK_SCALE
+    assert json.loads(json_text(told))["scale"] is None
 
 
 def test_the_pdf_has_every_statistic_of_the_report(told: Content) -> None:

@@ -56,6 +56,8 @@ class Material:
     model_scores : tuple of CaseModelScore
         Of the study's cases.
     model_set, model_sha256 : str or None
+    scale : str or None
+        Whose scale the models' scores are on; None where it is not known.
     images : dict of str to str
         Checksum of the patch of each case.
     case_ids : dict of str to int
@@ -74,6 +76,7 @@ class Material:
     model_scores: tuple[CaseModelScore, ...] = ()
     model_set: str | None = None
     model_sha256: str | None = None
+    scale: str | None = None
     images: Mapping[str, str] = field(default_factory=dict)
     case_ids: Mapping[str, int] = field(default_factory=dict)
     consensus: tuple[ConsensusRecord, ...] = ()

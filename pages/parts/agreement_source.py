@@ -1,6 +1,6 @@
 """What the page Agreement is about: a study, or the everyday scores; read from the records."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from db.session import snapshot
 from pages.parts import access, state
 from pages.parts.access import Identity
 from pages.parts.agreement_data import Material, of_everyday, of_study
+from pages.parts.models_active import scale_of
 from pages.parts.store import store
 
 EVERYDAY: Final = 0
@@ -103,8 +104,8 @@ def read_study(db: Any, study: StudyRecord, identity: Identity) -> Material:
     """
     rows = records.study_readings(db, study.id, asking=identity.name)
     scores = records.model_scores(db, study.id, asking=identity.name)
-    return of_study(
-        study, records.cases(db, study.id), rows, scores, records.consensus(db, study.id)
+    return _scaled(
+        of_study(study, records.cases(db, study.id), rows, scores, records.consensus(db, study.id))
     )
 
 
@@ -187,4 +188,11 @@ def read_everyday(db: Any, wanted: Everyday, identity: Identity) -> Material:
         if wanted.model_sha256
         else {}
     )
-    return of_everyday(found, scores, with_seen=wanted.with_seen)
+    return _scaled(of_everyday(found, scores, with_seen=wanted.with_seen))
+
+
+def _scaled(material: Material) -> Material:
+    """With the scale of its models, which the records do not keep but the model set does."""
+    if material.model_set is None or material.model_sha256 is None:
+        return material
+    return replace(material, scale=scale_of(material.model_set, material.model_sha256))

@@ -17,7 +17,7 @@ from pages.parts.access import Identity
 from pages.parts.desk import Given, Mode, Task, given
 from pages.parts.models_active import scale_of
 from pages.parts.store import store
-from pages.parts.words import METHOD_NAMES, percent, scale_name
+from pages.parts.words import METHOD_NAMES, models_scale, percent
 
 QUESTION: Final = "What share of the tumour bed is covered by malignant cells?"
 WITH_AI: Final = "Now that you see the models: keep your score, or change it."
@@ -89,10 +89,8 @@ def _scale(scores: Mapping[str, ModelScoreRecord]) -> str:
     if not scores:
         return ""
     by = next(iter(scores.values()))  # all of a study are by one set
-    scale = scale_of(by.model_set, by.model_sha256)
-    if scale is None:
-        return f"(The models' scale is not known: the model set “{by.model_set}” is gone.)"
-    return f"(The models' scale: {scale_name(scale)}.)"
+    scale = models_scale(by.model_set, scale_of(by.model_set, by.model_sha256))
+    return f"(The models' scale: {scale}.)"
 
 
 def _range(low: float | None, high: float | None) -> str:

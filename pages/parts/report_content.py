@@ -17,6 +17,7 @@ from cellularity_core.agreement import (
 from db.records import AmendmentRecord, Head
 from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement, span
 from pages.parts.agreement_words import counted, listed
+from pages.parts.words import models_scale
 
 ARMS: Final[Mapping[str, str]] = {
     "before": "one blinded score of each case; readers never see the models",
@@ -141,6 +142,11 @@ def design_rows(told: Content) -> list[tuple[str, str]]:
             f"{material.model_set}, checksum {material.model_sha256}"
             if material.model_set
             else "none",
+        ),
+        *(
+            [("Scale of the models", models_scale(material.model_set, material.scale))]
+            if material.model_set
+            else []
         ),
         ("Scored with", listed(sorted({r.software for r in (*material.rows, *material.free)}))),
     ]

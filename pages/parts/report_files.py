@@ -144,6 +144,7 @@ def json_text(told: Content) -> str:
         "software": told.software,
         "model_set": told.material.model_set,
         "model_sha256": told.material.model_sha256,
+        "scale": told.material.scale,
         "audit_head": {"sequence": told.head.sequence, "hash": told.head.hash},
         "blinding": told.note,
         "is_interim": told.material.study is not None and not told.material.is_final,

@@ -23,6 +23,7 @@ __all__ = [
     "METHOD_HELP",
     "METHOD_NAMES",
     "beside_own",
+    "models_scale",
     "percent",
     "scale_name",
     "scale_note",
@@ -41,6 +42,13 @@ METHOD_HELP: Final = {
 def scale_name(scale: str) -> str:
     """Whose scale scores are on, after a word that says so."""
     return "weak TC, not a pathologist's" if scale == WEAK_SCALE else scale
+
+
+def models_scale(model_set: str, scale: str | None) -> str:
+    """Whose scale the scores of a model set in the records are on, without a full stop."""
+    if scale is None:
+        return f"not known: the model set “{model_set}” that gave the scores is gone"
+    return scale_name(scale)
 
 
 def beside_own(own: float, scores: Mapping[str, Score]) -> str:
