@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cellularity_core import engine, model_store, tiling
+from cellularity_core import scorer as scoring
 from cellularity_core.conventions import METHODS
 from cellularity_core.datasets import Sample
 from cellularity_core.engine import CompiledNetwork, TorchNetwork
@@ -244,3 +245,35 @@ def test_scoring_starts_without_training_libraries():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert out.stdout.strip() == "[]"
+
+
+def test_the_combined_score_is_the_mean_of_its_parts(scorer, patches):
+    """Whichever methods are asked for; its interval is its own."""
+    parts = scorer.model_set.parts("combined")
+    assert len(parts) > 1
+    assert "combined" not in parts
+    alone = Scorer.open(methods=("combined",))
+    for both, one in zip(scorer.score(patches, False), alone.score(patches, False), strict=True):
+        mean = np.mean([both.scores[part].value for part in parts])
+        assert both.scores["combined"].value == pytest.approx(mean, abs=1e-12)
+        assert tuple(one.scores) == ("combined",)
+        assert one.scores["combined"] == both.scores["combined"]
+        assert len({both.scores[part].value for part in parts}) > 1
+
+
+def test_methods_that_share_a_network_share_one_run_of_it(patches, monkeypatch):
+    runs = []
+
+    def spied(network, tile, axes):
+        runs.append(id(network))
+        return run(network, tile, axes)
+
+    run = scoring._run
+    monkeypatch.setattr(scoring, "_run", spied)
+    both = Scorer.open(methods=("gbt", "cascade"))
+    assert both.model_set.network_of("gbt") == both.model_set.network_of("cascade") == "cascade"
+    result = next(both.score(patches[:1]))
+    tiles = tiling.plan(*patches[0].pixels.shape[:2])
+    assert len(runs) == len(tiles) * both.views
+    assert len(set(runs)) == 1
+    np.testing.assert_array_equal(result.activations["gbt"], result.activations["cascade"])
