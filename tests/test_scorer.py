@@ -130,6 +130,19 @@ def test_a_patch_scores_the_same_alone_in_a_batch_and_again(scorer, patches):
     assert batch == alone
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_released_memory_is_given_back_and_scores_stay_the_same(scorer, patches):
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    [before] = scorer.score(patches[:1], maps=False)
+    held = resident()
+    scorer.release()
+    assert held - resident() > 50e6
+    [after] = scorer.score(patches[:1], maps=False)
+    assert after.scores == before.scores
+
+
 def test_nuclei_fall_on_annotated_nuclei(scorer, patches, data_root):
     """The set learnt from these; that it misses them would be a slip of axes or scale."""
     total = None
