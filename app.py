@@ -9,6 +9,7 @@ st.set_page_config(page_title="Cellularity", page_icon=ICON, layout="wide")
 entry = access.enter()
 pages = [
     st.Page("pages/analyse.py", title="Analyse", icon=":material/biotech:", default=True),
+    st.Page("pages/compare.py", title="Compare", icon=":material/view_column:"),
     st.Page("pages/read.py", title="Read", icon=":material/keyboard:"),
     st.Page(
         "pages/studies.py",

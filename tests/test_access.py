@@ -22,7 +22,13 @@ from pages.parts.store import store
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "app.py"
 PAGES = sorted(set(re.findall(r"pages/\w+\.py", APP.read_text(encoding="utf-8"))))
-OPEN_TO_READERS = {"pages/analyse.py", "pages/models.py", "pages/read.py"}
+OPEN_TO_READERS = {
+    "pages/analyse.py",
+    "pages/compare.py",
+    "pages/models.py",
+    "pages/rcb.py",
+    "pages/read.py",
+}
 """All other pages must turn a reader away."""
 
 ISSUER = "https://id.example.org"

@@ -1,7 +1,7 @@
 """One scorer for all users, and results kept while they may be asked for again."""
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
@@ -85,6 +85,34 @@ def chosen_engine() -> Engine:
             )
             models = open_set(name)
     return engine(models.name, models.sha256)
+
+
+def second_engine(first: Engine) -> Engine | None:
+    """The scorer of a second model set, if the user asks for one to compare with the first."""
+    others = [name for name in available() if name != first.scorer.model_set.name]
+    name = st.selectbox(
+        "Beside them, a second model set",
+        others,
+        None,
+        placeholder="none" if others else "there is no other set in the folder of the models",
+        disabled=not others,
+        key=f"{state.COMPARE_SECOND}.{first.scorer.model_set.sha256[:12]}",
+        persist_state="session",
+    )
+    if name is None:
+        return None
+    models = open_set(name)
+    return engine(models.name, models.sha256)
+
+
+def rest(engines: Iterable[Engine]) -> None:
+    """Give back the memory that scoring took, where nobody scores now; the next takes it anew."""
+    for each in engines:
+        if each.lock.acquire(blocking=False):
+            try:
+                each.scorer.release()
+            finally:
+                each.lock.release()
 
 
 def scored(patch: Patch, on: Engine) -> Scored:
