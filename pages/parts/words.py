@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from cellularity_core.conventions import WEAK_SCALE
 from cellularity_core.results import Score
 from cellularity_core.wording import (
     CLOSE,
@@ -37,11 +36,6 @@ METHOD_HELP: Final = {
     "direct-c": "A network weighs 101 grades, 0 to 100 %, of the whole image; this is their mean.",
     "combined": "The mean of several of the other methods; the page Models tells of which.",
 }
-
-
-def scale_name(scale: str) -> str:
-    """Whose scale scores are on, after a word that says so."""
-    return "weak TC, not a pathologist's" if scale == WEAK_SCALE else scale
 
 
 def models_scale(model_set: str, scale: str | None) -> str:
