@@ -271,7 +271,6 @@ function makeViewer(root) {
     const most = Math.max(0, ...data.panes.map((pane) => pane.sources.length - 1));
     see.look.mapOf = Math.min(see.look.mapOf, most);
     patch = image;
-    root.querySelector(".use").textContent = data.use;  // the page's own line is not in a full screen
     grid.replaceChildren();
     grid.dataset.count = data.panes.length;
     grid.setAttribute("aria-label", "Patch. Press K for the list of keys.");
@@ -319,6 +318,10 @@ function makeViewer(root) {
     return pane;
   }
 
+  // The page's own line is not in a full screen.
+  box.onfullscreenchange = () => {
+    root.querySelector(".use").textContent = document.fullscreenElement ? see.data.use : "";
+  };
   const resized = new ResizeObserver(() => redraw());
   const keys = listen(box, does, () => controls);
   return {
