@@ -32,9 +32,10 @@ def drop_box(case: Case) -> None:
 
     Files are taken before the box is drawn anew, empty: one run of the page instead of two.
     """
-    if files := st.session_state.get(state.upload_key()):
-        _read(case, files)
-        case.uploads += 1
+    with st.container():  # so that what follows keeps its place, and with it its state
+        if files := st.session_state.get(state.upload_key()):
+            _read(case, files)
+            case.uploads += 1
     with st.expander("Add patches", expanded=not case.patches, icon=":material/upload:"):
         st.file_uploader(
             "Drop H&E patches here: PNG, JPEG, TIFF, or a ZIP of them",

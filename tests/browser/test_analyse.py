@@ -1,5 +1,6 @@
 """The page Analyse in a real browser: what AppTest cannot see."""
 
+import base64
 import csv
 import io
 import re
@@ -111,8 +112,10 @@ def expected_shares(result: PatchResult, threshold: float) -> dict[str, float]:
 
 
 def pane(page: "Page", which: int) -> Pixels:
-    """Screenshot of the left (0) or the right (1) picture."""
-    shot = page.locator(".glass").nth(which).screenshot()
+    """What is drawn in the left (0) or the right (1) picture, in the pixels of its canvas."""
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    url = page.locator(".glass canvas").nth(which).evaluate("canvas => canvas.toDataURL()")
+    shot = base64.b64decode(url.split(",", 1)[1])
     return np.array(Image.open(io.BytesIO(shot)).convert("RGB"))
 
 
@@ -237,6 +240,7 @@ def test_zoom_and_switches_survive_what_the_server_does(
     page.goto(f"{app_server}/?reader=Zoom")
     drop(page, *files[10:12])
     status(page).get_by_text("Area above").wait_for()
+    settled(page)  # what follows the viewer is drawn after it
     page.locator(".viewer-class-normal").click()
     whole = pane(page, 0)
     page.locator(".viewer-closer").click()
