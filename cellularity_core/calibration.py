@@ -31,6 +31,9 @@ TOWARDS_IDENTITY: Final = 0.3
 BENDING: Final = 1.2
 """Penalties, in patients' squared errors; see the module's text for how they were chosen."""
 
+MARGIN: Final = 0.05
+"""How far beyond the fitted scores a map is still believed."""
+
 LOWEST_SPREAD: Final = 0.02
 """Least standard deviation of a reader's scores from which a scale can be read."""
 
@@ -46,10 +49,14 @@ class Calibration:
     ----------
     x, y : tuple of float
         Knots: `x` rises from 0 to 1, `y` never falls.
+    fitted : (float, float)
+        Smallest and largest score that it was fitted to; all of [0, 1] where a set
+        does not say.
     """
 
     x: tuple[float, ...]
     y: tuple[float, ...]
+    fitted: tuple[float, float] = (0.0, 1.0)
 
     def __call__(self, score: npt.ArrayLike) -> Floats:
         """Scores on the reader's scale; what leaves [0, 1] is cut first."""
@@ -60,9 +67,29 @@ class Calibration:
         out: Floats = np.clip(PchipInterpolator(self.x, self.y)(f), 0.0, 1.0)
         return out
 
+    def is_beyond(self, score: float) -> bool:
+        """Whether a score lies outside those that the reader's scale was made from."""
+        low, high = self.fitted
+        return not low - MARGIN <= score <= high + MARGIN
+
+    def limits(self, score: float, spread: float | None, interval: Interval) -> tuple[float, float]:
+        """Limits on the reader's scale of a score before the map.
+
+        Beyond the fitted scores nothing is known of the reader but that the scale rises:
+        the interval of the nearest fitted score is opened on that side.
+        """
+        low, high = interval.limits(self(np.clip(score, *self.fitted)), spread)
+        if not self.is_beyond(score):
+            low, high = interval.limits(self(score), spread)
+        elif score > self.fitted[1]:
+            high = np.ones(())
+        else:
+            low = np.zeros(())
+        return float(low), float(high)
+
     def to_json(self) -> dict[str, list[float]]:
         """As a manifest holds it."""
-        return {"x": list(self.x), "y": list(self.y)}
+        return {"x": list(self.x), "y": list(self.y), "fitted": list(self.fitted)}
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "Calibration":
@@ -75,7 +102,8 @@ class Calibration:
         """
         try:
             x, y = (tuple(float(v) for v in given[k]) for k in ("x", "y"))
-        except (KeyError, TypeError, ValueError) as error:
+            least, most = (float(v) for v in given.get("fitted", (0.0, 1.0)))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
                 f"The calibration of a model set cannot be used ({error!r}); restore the set's "
                 "folder."
@@ -87,7 +115,12 @@ class Calibration:
                 f"The calibration of a model set has the knots {x} and values {y}; knots rise "
                 "from 0 to 1 and values never fall within 0 to 1, so restore the set's folder."
             )
-        return cls(x, y)
+        if not 0 <= least <= most <= 1:
+            raise ModelError(
+                f"The calibration of a model set was fitted to scores from {least} to {most}; "
+                "scores are 0 to 1, so restore the set's folder."
+            )
+        return cls(x, y, (least, most))
 
 
 def fit_calibration(
@@ -123,7 +156,14 @@ def fit_calibration(
     wanted = np.concatenate([weight * t, np.sqrt(TOWARDS_IDENTITY) * knots, np.zeros(n - 2)])
     steps = lsq_linear(matrix, wanted, bounds=(0.0, np.inf), method="bvls").x
     found = np.clip(values @ np.maximum(steps, 0.0), 0.0, 1.0)
-    return Calibration(tuple(KNOTS), tuple(float(v) for v in found))
+    fitted = (float(f.min()), float(f.max()))
+    return Calibration(tuple(KNOTS), tuple(float(v) for v in found), fitted)
+
+
+def empty_thirds(score: npt.ArrayLike) -> tuple[str, ...]:
+    """Thirds of the scale, "low", "middle" or "high", that no score lies in."""
+    third = np.minimum((np.asarray(score, float) * 3).astype(int), 2)
+    return tuple(n for k, n in enumerate(("low", "middle", "high")) if not (third == k).any())
 
 
 def left_out(

@@ -17,27 +17,33 @@ import typer
 
 from cellularity_core import __version__
 from cellularity_core.agreement_command import add_commands as add_agreement
-from cellularity_core.conventions import DEFAULT_MPP, DEFAULT_SET, METHODS, MPP_RANGE
+from cellularity_core.conventions import DEFAULT_MPP, DEFAULT_SET, METHODS
 from cellularity_core.errors import CellularityError
 from cellularity_core.messages import complain
 from cellularity_core.rcb_command import add_commands as add_rcb
 from cellularity_core.recalibrate_command import add_commands as add_recalibrate
 from cellularity_core.reproduce_command import add_commands as add_reproduce
+from cellularity_core.scoring_options import (
+    MAX_VIEWS,
+    Device,
+    check_mpp,
+    known_set,
+    methods_in,
+    open_scorer,
+)
+from cellularity_core.slide_command import add_commands as add_slide
 
 if TYPE_CHECKING:
     from cellularity_core.outputs import Targets
-    from cellularity_core.scorer import Scorer
 
 DEBUG = "CELLULARITY_DEBUG"
 """Environment variable that shows the traceback of an unexpected error."""
-
-MAX_VIEWS = 4
-"""Test-time views there are; `scorer.VIEWS` without its import."""
 
 TABLE_ENDINGS = (".csv", ".parquet")
 
 WITHOUT_TRAINING = (
     "score",
+    "slide",
     "bench",
     "agreement",
     "agreement-coverage",
@@ -46,14 +52,6 @@ WITHOUT_TRAINING = (
     "--version",
 )
 """Commands that never load the training package."""
-
-
-class Device(StrEnum):
-    """Where networks run."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class Against(StrEnum):
@@ -109,6 +107,7 @@ def _build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_options)
     app.command()(score)
     app.command()(bench)
+    add_slide(app)
     add_agreement(app)
     add_recalibrate(app)
     add_rcb(app)
@@ -201,13 +200,8 @@ def score(
     ] = None,
 ) -> None:
     """Score patches; a file of `-` is standard output, none at all prints a table."""
-    asked = None if models is None else _methods(models)
-    if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
-        raise typer.BadParameter(
-            f"{mpp} um/px is not a pixel size of a microscope; expected {MPP_RANGE[0]} to "
-            f"{MPP_RANGE[1]}, 0.5 being usual at 20x.",
-            param_hint="--mpp",
-        )
+    asked = methods_in(models)
+    check_mpp(mpp)
     targets = _targets(
         json=json,
         parquet=parquet,
@@ -233,7 +227,7 @@ def score(
                 "choose a folder elsewhere.",
                 param_hint=_option(name),
             )
-    scorer = _open_scorer(model_set, device, asked, tta)
+    scorer = open_scorer(model_set, device, asked, tta)
     from cellularity_core import batch
 
     raise typer.Exit(batch.run(scorer, inputs, mpp, targets, scorer.methods))
@@ -251,20 +245,8 @@ def bench(
     """Measure speed and memory on this machine, each ratio within one run."""
     from cellularity_core import bench as measure
 
-    _known_set(model_set)
+    known_set(model_set)
     measure.run(model_set=model_set, naive=against is Against.NAIVE, json_path=json)
-
-
-def _methods(text: str) -> tuple[str, ...]:
-    """Methods named in a list with commas, in the order of `METHODS`."""
-    asked = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in asked if name not in METHODS]
-    if unknown or not asked:
-        raise typer.BadParameter(
-            f"got {text!r}; expected names among {', '.join(METHODS)}, with commas between.",
-            param_hint="--models",
-        )
-    return tuple(name for name in METHODS if name in asked)
 
 
 def _targets(**paths: Path | None) -> "Targets":
@@ -306,29 +288,3 @@ def _option(name: str) -> str:
 def _holds_files(path: Path) -> bool:
     """Whether there is anything to read at `path`."""
     return path.is_file() or any(inner.is_file() for inner in path.rglob("*"))
-
-
-def _known_set(name: str) -> None:
-    from cellularity_core.model_store import available
-
-    if name not in available():
-        raise typer.BadParameter(
-            f"there is no model set {name!r}; there is {', '.join(available()) or 'none'}.",
-            param_hint="--model-set",
-        )
-
-
-def _open_scorer(
-    model_set: str, device: Device, methods: tuple[str, ...] | None, views: int | None
-) -> "Scorer":
-    from cellularity_core.model_store import open_set
-
-    _known_set(model_set)
-    held = open_set(model_set).methods
-    if not set(methods or ()) <= set(held):
-        raise typer.BadParameter(
-            f"the model set {model_set!r} has {', '.join(held)} only.", param_hint="--models"
-        )
-    from cellularity_core.scorer import Scorer
-
-    return Scorer.open(model_set, device=device.value, methods=methods, views=views)

@@ -45,11 +45,19 @@ class CompiledNetwork(Network):
         ONNX file, its weights in the safetensors file beside it.
     threads : int
         Calls that may run at once, one core each.
+
+    Attributes
+    ----------
+    has_places : bool
+        Whether its score is the mean of the scores of places, so that `places` can be
+        asked for. Networks that average features are not among them: their places see
+        too far and too much to one side to be put on a patch.
     """
 
     def __init__(self, graph: Path, threads: int) -> None:
         import openvino
 
+        self._graph = graph
         core = openvino.Core()
         options = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -59,7 +67,14 @@ class CompiledNetwork(Network):
             "INFERENCE_NUM_THREADS": threads,
         }
         try:
-            self._compiled = core.compile_model(core.read_model(graph), "CPU", options)
+            model = core.read_model(graph)
+            self._outputs = len(model.outputs)
+            mean = _mean_over_places(model)
+            self.has_places = mean is not None
+            if mean is not None:
+                # One output more; those that score stay the same to the last bit.
+                model.add_outputs([mean.input_value(0)])
+            self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise ModelError(
                 f"The network '{graph.name}' cannot be loaded ({str(error).splitlines()[-1]}); "
@@ -73,11 +88,35 @@ class CompiledNetwork(Network):
             self(np.zeros((1, SMALLEST, SMALLEST, 3), np.uint8))
 
     def __call__(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
+        found = self._infer(tiles)
+        return tuple(np.array(found[k]) for k in range(self._outputs))
+
+    def places(self, tiles: Tiles) -> npt.NDArray[np.float32]:
+        """Score of every place; the mean over a tile's places is the tile's score.
+
+        Returns
+        -------
+        ndarray of float32, shape (B, h, w)
+            Places lie in rows and columns that divide the tile evenly.
+
+        Raises
+        ------
+        ModelError
+            If the network does not average scores of places.
+        """
+        if not self.has_places:
+            raise ModelError(
+                f"The network '{self._graph.stem}' does not average scores of places, so there "
+                "is none to show; check has_places first."
+            )
+        found = np.array(self._infer(tiles)[self._outputs])
+        return found.reshape(len(found), *found.shape[-2:])
+
+    def _infer(self, tiles: Tiles) -> Any:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        found = request.infer({0: tiles})
-        return tuple(np.array(found[k]) for k in range(len(self._compiled.outputs)))
+        return request.infer({0: tiles})
 
     def release(self) -> None:
         """Give back the memory of the last calls. Not while one is running."""
@@ -116,6 +155,15 @@ class TorchNetwork(Network):
         import torch
 
         torch.cuda.empty_cache()
+
+
+def _mean_over_places(model: Any) -> Any:
+    """The node whose mean over rows and columns is a graph's score; None without one."""
+    node = model.outputs[0].node.input_value(0).get_node()
+    if node.get_type_name() != "ReduceMean":
+        return None
+    before, after = node.input_value(0).partial_shape, node.output(0).partial_shape
+    return node if len(after) == 1 and len(before) in (3, 4) else None
 
 
 def resolve_device(device: str) -> str:

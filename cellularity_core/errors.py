@@ -3,6 +3,7 @@
     CellularityError
     ├── PatchError            an image that cannot be scored
     │   └── PixelSizeError    its um/px is missing or not believable
+    ├── SlideError            a whole slide, a region on it or the folder of its results
     ├── DataError             a data set, annotation or label file
     └── ModelError            a model set or a weight file
 
@@ -21,6 +22,10 @@ class PatchError(CellularityError):
 
 class PixelSizeError(PatchError):
     """The pixel size of an image is missing or cannot be believed."""
+
+
+class SlideError(CellularityError):
+    """A whole slide, a region on it or the folder of its results cannot be used."""
 
 
 class DataError(CellularityError):

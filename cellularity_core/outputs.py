@@ -99,7 +99,7 @@ class Writer:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._stems[folder] = set()
             self._files = {
-                name: stack.enter_context(_whole(path))
+                name: stack.enter_context(whole_file(path))
                 for name, path in self._targets.files().items()
             }
             if "csv" in self._files:
@@ -218,7 +218,7 @@ def _drawn(
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file that takes its name when the block ends well, or standard output."""
     if path == STDOUT:
         yield sys.stdout.buffer

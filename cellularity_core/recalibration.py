@@ -23,6 +23,7 @@ from cellularity_core.calibration import (
     Calibration,
     CurvePoint,
     check_readings,
+    empty_thirds,
     fit_method,
     learning_curve,
     require_patients,
@@ -55,6 +56,8 @@ class Method:
         ICC(A,1), MSE, kappa and PK with 95 % intervals against the reader; `after`
         by maps that did not know the patient.
     curve : tuple of CurvePoint
+    empty : tuple of str
+        Thirds of the scale that no score before the map lies in.
     """
 
     calibration: Calibration
@@ -62,6 +65,7 @@ class Method:
     before: Mapping[str, tuple[float, float, float]]
     after: Mapping[str, tuple[float, float, float]]
     curve: tuple[CurvePoint, ...]
+    empty: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +257,7 @@ def _method(
         figures(truth, found, who),
         figures(truth, mapped, who),
         tuple(learning_curve(found, truth, patients, scale)),
+        empty_thirds(found),
     )
 
 

@@ -71,10 +71,14 @@ def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
         "",
         "## The maps",
         "",
-        "| method | score before | score after |",
-        "|---|---|---|",
+        "| method | score before | score after | fitted to scores from |",
+        "|---|---|---|---|",
         *(_knots(method, one.calibration) for method, one in made.methods.items()),
         "",
+        "Beyond the scores it was fitted to, a map is a guess: such a patch is flagged, and its "
+        "interval is open on that side.",
+        "",
+        *(line for one in gaps(made.methods) for line in (one, "")),
         "The reasons of the trees' score add up on the scale before the map.",
         "",
         "## How many patches are enough",
@@ -86,6 +90,16 @@ def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
         *_sections(source),
     ]
     return "\n".join(lines)
+
+
+def gaps(methods: Mapping[str, Method]) -> Iterator[str]:
+    """A sentence for each third of the scale that holds no patch."""
+    for third in ("low", "middle", "high"):
+        if lacking := [method for method, one in methods.items() if third in one.empty]:
+            yield (
+                f"No patch scores in the {third} third of the scale by {', '.join(lacking)}, so "
+                "nothing is known of the reader there; add such patches."
+            )
 
 
 def need(methods: Mapping[str, Method], wanted: float | None = None) -> Iterator[str]:
@@ -133,7 +147,8 @@ def _bracketed(values: tuple[float, float, float], digits: int) -> str:
 
 def _knots(method: str, calibration: Calibration) -> str:
     x, y = (", ".join(f"{v:.2f}" for v in values) for values in (calibration.x, calibration.y))
-    return f"| {method} | {x} | {y} |"
+    low, high = calibration.fitted
+    return f"| {method} | {x} | {y} | {low:.2f} to {high:.2f} |"
 
 
 def _sections(source: ModelSet) -> Iterator[str]:

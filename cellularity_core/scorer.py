@@ -27,6 +27,7 @@ from cellularity_core.nuclei import detect_nuclei, rescaled
 from cellularity_core.patch import Patch
 from cellularity_core.resample import resample, resize
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
+from cellularity_core.saliency import PlaceMap, place_map
 from cellularity_core.threads import usable_cores
 
 Maps = npt.NDArray[np.float32]
@@ -86,6 +87,7 @@ class Scorer:
             )
         self.device = resolve_device(device)
         self._threads = threads or usable_cores()
+        self._beside: dict[str, CompiledNetwork] = {}
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="network")
         # LightGBM takes as long to import as the networks to compile.
         names = dict.fromkeys(self._network_of.values())
@@ -158,6 +160,41 @@ class Scorer:
         while waiting:
             yield self._finish(waiting.popleft(), maps)
 
+    def places(self, patch: Patch) -> dict[str, PlaceMap]:
+        """Where in a patch each network finds its score; made on demand.
+
+        Parameters
+        ----------
+        patch : Patch
+
+        Returns
+        -------
+        dict of str to PlaceMap
+            By method, for those whose score is the mean of the scores of places; on the
+            scale of the network, before any `calibration`.
+        """
+        pixels = self._pixels(patch)
+        tiles = tiling.plan(*pixels.shape[:2])
+        found = {}
+        for method, name in self._network_of.items():
+            network = self._place_network(name)
+            if method not in self.methods or not network.has_places:
+                continue
+            cuts = [tiling.cut(pixels, tile, self._stride(name))[None] for tile in tiles]
+            means = [
+                np.mean([_places(network, cut, axes) for axes in VIEWS[: self.views]], axis=0)
+                for cut in cuts
+            ]
+            found[method] = place_map(
+                tiles,
+                means,
+                [float(w) for w in _tissue_weights(pixels, tiles, self.model_set.mpp)],
+                padded=[(cut.shape[1], cut.shape[2]) for cut in cuts],
+                shape=(pixels.shape[0], pixels.shape[1]),
+                factor=pixels.shape[1] / patch.pixels.shape[1],
+            )
+        return found
+
     def gain(self) -> Mapping[str, float]:
         """Total gain of each of the 81 features in the boosted trees (Fig. 10)."""
         return self._trees.gain()
@@ -181,10 +218,24 @@ class Scorer:
         """Of what sides of a tile are multiples: maps need it, a score alone does not."""
         return 1 if self.model_set.manifest["networks"][name]["kind"] == "direct" else tiling.STRIDE
 
+    def _place_network(self, name: str) -> CompiledNetwork:
+        """The network that scores, or on CUDA the same one compiled beside it."""
+        network = self._networks[name]
+        if isinstance(network, CompiledNetwork):
+            return network
+        if name not in self._beside:
+            graph = self.model_set.file(f"{name}.onnx")
+            self._beside[name] = CompiledNetwork(graph, self._threads)
+        return self._beside[name]
+
+    def _pixels(self, patch: Patch) -> npt.NDArray[np.uint8]:
+        """A patch at the set's pixel size."""
+        factor = patch.mpp / self.model_set.mpp
+        return patch.pixels if abs(factor - 1) < SAME_MPP else resample(patch.pixels, factor)
+
     def _submit(self, patch: Patch) -> _Job:
         started = time.perf_counter()
-        factor = patch.mpp / self.model_set.mpp
-        pixels = patch.pixels if abs(factor - 1) < SAME_MPP else resample(patch.pixels, factor)
+        pixels = self._pixels(patch)
         job = _Job(patch, quality.assess(patch), pixels, tiling.plan(*pixels.shape[:2]), started)
         tiles = {
             stride: [tiling.cut(pixels, tile, stride)[None] for tile in job.tiles]
@@ -221,17 +272,22 @@ class Scorer:
         found = self._nuclei(mean_map[seen], shape)
         seconds["nuclei"] = time.perf_counter() - began
 
-        weights = _tissue_weights(job, self.model_set.mpp)
+        weights = _tissue_weights(job.pixels, job.tiles, self.model_set.mpp)
         for method, network in self._network_of.items():
             if method != "gbt":
                 raw[method] = self._tile_score(job, network, weights)
         blank = "no-tissue" in job.quality.flags
-        scores = {
-            m: Score(None, None, None)
-            if blank
-            else self._score(m, np.mean([raw[p].clip(0, 1) for p in parts], axis=0))
+        means = {
+            m: np.mean([raw[p].clip(0, 1) for p in parts], axis=0)
             for m, parts in self._parts.items()
         }
+        scores = {
+            m: Score(None, None, None) if blank else self._score(m, views)
+            for m, views in means.items()
+        }
+        judged = job.quality
+        if not blank and any(self._is_beyond(m, one) for m, one in means.items()):
+            judged = quality.with_flag(judged, "beyond-reader")
         drawn = {
             name: (_resized(mean, shape).astype(np.float16), self._feature_map(mean))
             for name, mean in mean_map.items()
@@ -251,7 +307,7 @@ class Scorer:
             features=table.mean(axis=0),
             contributions=shares.mean(axis=0),
             base_value=base,
-            quality=job.quality,
+            quality=judged,
             model_set=self.model_set.name,
             model_sha256=self.model_set.sha256,
             scale=self.model_set.scale,
@@ -297,14 +353,19 @@ class Scorer:
             ]
         )
 
+    def _is_beyond(self, method: str, views: npt.NDArray[np.float64]) -> bool:
+        calibration = self.model_set.calibration(method)
+        return calibration is not None and calibration.is_beyond(float(views.mean()))
+
     def _score(self, method: str, views: npt.NDArray[np.float64]) -> Score:
         """Mean over views, on the set's scale, with its interval."""
         value = float(views.mean())
         spread = float(views.std()) if len(views) > 1 else None
         calibration = self.model_set.calibration(method)
+        interval = self.model_set.interval(method)
         if calibration is not None:
-            value = float(calibration(value))
-        low, high = self.model_set.interval(method).limits(value, spread)
+            return Score(float(calibration(value)), *calibration.limits(value, spread, interval))
+        low, high = interval.limits(value, spread)
         return Score(value, float(low), float(high))
 
 
@@ -317,13 +378,23 @@ def _run(network: Network, tiles: npt.NDArray[np.uint8], axes: tuple[int, ...]) 
     return tuple(np.flip(o, back) if o.ndim == 4 else o for o in outputs)
 
 
-def _tissue_weights(job: _Job, mpp: float) -> npt.NDArray[np.float64]:
+def _places(
+    network: CompiledNetwork, tile: npt.NDArray[np.uint8], axes: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    """Scores of the places of one tile in one view, turned back, shape (h, w)."""
+    found = network.places(np.ascontiguousarray(np.flip(tile, axes)))
+    return np.asarray(np.flip(found, axes)[0])
+
+
+def _tissue_weights(
+    pixels: npt.NDArray[np.uint8], tiles: Sequence[tiling.Tile], mpp: float
+) -> npt.NDArray[np.float64]:
     """Share of each tile in the score of the patch: its tissue."""
-    if len(job.tiles) == 1:
+    if len(tiles) == 1:
         return np.ones(1)
-    tissue = tissue_mask(job.pixels, mpp)
+    tissue = tissue_mask(pixels, mpp)
     area = np.array(
-        [tissue[t.top : t.top + t.height, t.left : t.left + t.width].sum() for t in job.tiles],
+        [tissue[t.top : t.top + t.height, t.left : t.left + t.width].sum() for t in tiles],
         float,
     )
     return area / area.sum() if area.sum() > 0 else np.full(len(area), 1 / len(area))

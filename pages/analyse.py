@@ -18,6 +18,7 @@ from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, chosen_engine, score_all, scored
 from pages.parts.sight import in_sight
 from pages.parts.state import Case
+from pages.parts.tour import tour
 from pages.parts.viewer import Pane, drawing, viewer
 from pages.parts.withheld import withheld
 from pages.parts.words import beside_own, spread
@@ -37,6 +38,7 @@ def page() -> None:
             "Four methods score each patch, and you see the nuclei that the scores rest on.",
             icon=":material/upload:",
         )
+        tour()
         chosen_engine()  # loads the models while the user looks for a patch
         return
     with st.container():  # so that what follows keeps its place when a spinner comes and goes

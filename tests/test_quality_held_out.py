@@ -32,7 +32,7 @@ def test_what_is_shipped_seldom_calls_without_cause_on_patients_left_out() -> No
     assert found["patches"] == 124
     assert found["patients"] == 89
     assert found["false_alarms"]["any"] <= 0.03
-    assert set(found["false_alarms"]) == {"any", "unreliable", *FLAGS}
+    assert set(found["false_alarms"]) == {"any", "unreliable", *FLAGS} - {"beyond-reader"}
     assert set(found["caught"]) == set(spoiling.kinds())
 
 

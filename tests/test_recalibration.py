@@ -1,6 +1,7 @@
 """A reader's scale from a few scored patches: the map, its interval, the set it makes."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from cellularity_core.calibration import (
     Calibration,
     CurvePoint,
     check_readings,
+    empty_thirds,
     fit_calibration,
     fit_method,
     floor_of,
@@ -116,6 +118,24 @@ def test_the_interval_holds_a_new_patients_score():
         low, high = interval.limits(made(score[18:]), None)
         covered.append(np.mean((low <= given_by_reader[18:]) & (given_by_reader[18:] <= high)))
     assert 0.88 < np.mean(covered) < 0.97
+
+
+def test_beyond_what_a_reader_scored_the_interval_is_open():
+    """A reader of half the model's scores, who scored low patches only."""
+    rng = np.random.default_rng(5)
+    low_only = rng.uniform(0, 0.25, 20)
+    given_by_reader = np.clip(0.5 * low_only + rng.normal(0, 0.02, 20), 0, 1)
+    made, interval, _ = fit_method(low_only, given_by_reader, range(20), SCALE)
+    made = Calibration.from_json(json.loads(json.dumps(made.to_json())))
+    assert made.fitted == (low_only.min(), low_only.max())
+    for score in np.linspace(0.5, 1, 11):
+        low, high = made.limits(score, None, interval)
+        assert made.is_beyond(score) and low < 0.5 * score and high == 1
+    mirrored = Calibration(made.x, made.y, (0.75, 1.0))
+    assert mirrored.limits(0.2, None, interval)[0] == 0
+    assert not made.is_beyond(0.2)
+    assert made.limits(0.2, None, interval) == pytest.approx(interval.limits(made(0.2), None))
+    assert empty_thirds(low_only) == ("middle", "high")
 
 
 def test_forecast_by_hand():
@@ -282,9 +302,15 @@ def test_end_to_end_a_known_reader_is_found_again(models, scored, capsys):
             )
     assert max(off) < 0.05
 
+    maps = {m: c | {"fitted": [0.97, 1.0]} for m, c in made.manifest["calibration"].items()}
+    narrow = dataclasses.replace(made, manifest=made.manifest | {"calibration": maps})
+    (beyond,) = Scorer(narrow, methods=["gbt"]).score(patches[:1], maps=False)
+    assert "beyond-reader" in beyond.quality.flags and beyond.scores["gbt"].low == 0
+
     card = made.card()
     assert "that of one reader or site (reader: A.B., north)" in card
     assert WEAK_SCALE not in card
+    assert "fitted to scores from" in card and "open on that side" in card
     assert "Research use only" in card and "20 patients" in card
 
     assert main(arguments) == 1

@@ -114,6 +114,11 @@ FLAGS: Final = {
         "compare with your own score, or recalibrate for this laboratory.",
         False,
     ),
+    "beyond-reader": Flag(
+        "A score lies outside those that this reader's scale was made from, so its value is a "
+        "guess and its interval is open on that side; score such patches and recalibrate.",
+        False,
+    ),
 }
 """Every flag, in the order they are given."""
 
@@ -171,6 +176,12 @@ def assess(patch: Patch, model: Mapping[str, Any] | None = None) -> Quality:
     return Quality(
         flags=tuple(code for code in FLAGS if code in fatal), reliable=not any(fatal.values())
     )
+
+
+def with_flag(found: Quality, code: str) -> Quality:
+    """`found` with one flag more."""
+    flags = tuple(c for c in FLAGS if c == code or c in found.flags)
+    return Quality(flags, found.reliable and not FLAGS[code].fatal)
 
 
 def _judge_stained(

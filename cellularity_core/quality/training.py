@@ -292,7 +292,11 @@ def rates(found: Sequence[Mapping[str, Any]], patients: int) -> dict[str, Any]:
         "any": _share(bool(flags) for flags, _ in clean),
         "unreliable": _share(not reliable for _, reliable in clean),
     }
-    alarms |= {code: _share(code in flags for flags, _ in clean) for code in FLAGS}
+    alarms |= {
+        code: _share(code in flags for flags, _ in clean)
+        for code in FLAGS
+        if code != "beyond-reader"
+    }
     caught: dict[str, Any] = {}
     for group, names in spoiling.kinds().items():
         wanted = EXPECTED.get(group)

@@ -81,7 +81,7 @@ def _case(material: Material, entry: Disputed, readers: Sequence[str]) -> None:
     with snapshot(store()) as db:
         png = records.image(db, sha256=material.images[entry.case])
     if png is not None:
-        picture.image(png, width="stretch")
+        picture.image(png, width="stretch", alt=f"H&E patch of case {entry.case}")
     else:
         picture.info("The records keep no picture of this patch.")
     rows = [

@@ -32,6 +32,9 @@ _STYLE: Final = """
 .stMainBlockContainer h1 { font-size: 1.8rem; padding: 0.2rem 0; }
 .stMainBlockContainer h2 { font-size: 1.4rem; padding: 0.6rem 0 0.2rem; }
 .stMainBlockContainer h3 { font-size: 1.3rem; padding-bottom: 0.2rem; }
+/* What is chosen is marked by its frame or place; violet text is too faint on dark. */
+.stButtonGroup button[data-selected="true"], .stTab[data-selected="true"],
+[data-testid="stSliderThumbValue"] { color: inherit !important; }
 .research-use {
   position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000; padding: 0.3rem 1rem;
   text-align: center; font-size: 0.9rem; font-weight: 600;

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from accessibility import findings
 from conftest import ROOT, START_SECONDS, free_port, unavailable
 from sqlalchemy import Engine
 
@@ -185,10 +186,15 @@ def test_a_reader_signs_in_is_promoted_demoted_and_signs_out(
     admin = chromium.new_context()
     admin.set_default_timeout(SLOW)
     first = admin.new_page()
+    first.goto(served.url)
+    first.get_by_role("button", name="Sign in").wait_for()
+    assert not findings(first, "Sign-in")
     sign_in(first, served, "sub-ada")
     assert served.role("Ada Admin") == "admin"
     first.get_by_role("link", name="People").click()
     first.get_by_role("heading", name=HEADING).wait_for()
+    first.get_by_role("button", name="Give this role").wait_for()
+    assert not findings(first, "People")
     admin.close()
 
     page = context.new_page()

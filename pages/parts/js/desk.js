@@ -222,6 +222,7 @@ function makeDesk(root) {
     if (key === "Enter") return commit;
     if (key === "Escape") return typing ? () => box.blur() : state.asking ? () => { state.asking = false; draw(); } : null;
     if (typing) return null;
+    if (key === "K") return () => { find("keys").open = !find("keys").open; };
     if (key === "P") return pause;
     if (key === "+" || key === "=") return () => zoom(1.25);
     if (key === "-" || key === "_") return () => zoom(0.8);

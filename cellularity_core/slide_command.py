@@ -1,0 +1,172 @@
+"""`cellularity slide`, as the command line knows it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cellularity_core.conventions import DEFAULT_SET, METHODS
+from cellularity_core.messages import complain, printable
+from cellularity_core.scoring_options import (
+    MAX_VIEWS,
+    Device,
+    check_mpp,
+    methods_in,
+    open_scorer,
+)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(slide)
+
+
+def slide(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE|FOLDER|MANIFEST.csv...",
+            help="Slides: SVS, NDPI, MRXS, SCN, tiled TIFF or DICOM; a manifest has the column "
+            "slide and, if wanted, mpp and roi.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of results, one in it a slide.")],
+    mpp: Annotated[
+        float | None,
+        typer.Option(
+            help="Pixel size in um/px of the full resolution; by default the file's own.",
+            show_default=False,
+        ),
+    ] = None,
+    roi: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F.geojson",
+            help="Region over which to average too, such as the tumour bed, as QuPath exports it.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Keep tiles that an earlier run finished, or start again.")
+    ] = True,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help=f"Methods to run, of {', '.join(METHODS)}; by default all of the model set.",
+            show_default=False,
+        ),
+    ] = None,
+    model_set: Annotated[str, typer.Option(help="Trained models to use.")] = DEFAULT_SET,
+    device: Annotated[Device, typer.Option(help="Where networks run.")] = Device.AUTO,
+    tta: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_VIEWS,
+            help="Views of a tile to average; by default the model set's.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Score whole slides tile by tile: heat maps, counts, uncertainty, means."""
+    asked = methods_in(models)
+    check_mpp(mpp)
+    _check_paths(inputs, out, roi)
+    from cellularity_core.slides.cohort import entries, score_slides
+    from cellularity_core.slides.run import Scoring
+
+    slides = list(entries(inputs, mpp, roi))
+    if not slides:
+        raise typer.BadParameter(
+            f"there is no slide in {', '.join(map(str, inputs))}.",
+            param_hint="FILE|FOLDER|MANIFEST.csv",
+        )
+    if roi is not None and len(slides) > 1:
+        raise typer.BadParameter(
+            f"one region cannot lie on {len(slides)} slides; give one slide, or name the region "
+            "of each in a manifest.",
+            param_hint="--roi",
+        )
+    scoring = Scoring.by(open_scorer(model_set, device, asked, tta))
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("tiles"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        task = progress.add_task("", total=None)
+        summaries, errors = score_slides(
+            slides,
+            scoring,
+            out,
+            resume=resume,
+            observe=lambda name, done, total: progress.update(
+                task, description=printable(name), completed=done, total=total
+            ),
+            tell=complain,
+        )
+    if summaries:
+        _show(summaries, scoring.methods)
+    raise typer.Exit(1 if errors else 0)
+
+
+def _check_paths(inputs: Sequence[Path], out: Path, roi: Path | None) -> None:
+    for path in inputs:
+        if not path.exists():
+            raise typer.BadParameter(
+                f"there is no {path}; check the path.", param_hint="FILE|FOLDER|MANIFEST.csv"
+            )
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            raise typer.BadParameter(
+                f"{out} lies in {path}, so what is written would be scored too; choose a folder "
+                "elsewhere.",
+                param_hint="--out",
+            )
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"{out} is a file; a folder is needed.", param_hint="--out")
+    if roi is not None and not roi.is_file():
+        raise typer.BadParameter(f"there is no file {roi}.", param_hint="--roi")
+
+
+def _show(summaries: Sequence[dict[str, Any]], methods: Sequence[str]) -> None:
+    """Means in per cent for a person to read."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    first = summaries[0]
+    table = Table(
+        caption=f"Mean cellularity over what is fit to score, by model set {first['model_set']}. "
+        f"Scale: {first['scale']}. {first['use']}"
+    )
+    table.add_column("slide", overflow="fold")
+    table.add_column("over")
+    for name in ("mm2", *methods):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reliable")
+    for summary in summaries:
+        for area in ("tissue", "region"):
+            found = summary[area]
+            if found is None:
+                continue
+            means = (found["mean"][method] for method in methods)
+            cells = [printable(summary["slide"]["name"]), area, f"{found['fit_mm2']:.2f}"]
+            cells += ["-" if mean is None else f"{mean:.0%}" for mean in means]
+            table.add_row(*map(Text, cells), "yes" if summary["reliable"] else "NO")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

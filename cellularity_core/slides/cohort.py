@@ -1,0 +1,217 @@
+"""Many slides: what is named, each to its folder, and one report of all."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cellularity_core import export
+from cellularity_core.archive import is_hidden, safe_name
+from cellularity_core.conventions import CLASSES
+from cellularity_core.errors import CellularityError, SlideError
+from cellularity_core.outputs import whole_file
+from cellularity_core.patch import check_mpp
+from cellularity_core.slides.reading import series_of
+from cellularity_core.slides.run import Scoring, score_slide
+from cellularity_core.slides.writing import described
+
+ENDINGS: Final = (
+    *(".svs", ".ndpi", ".mrxs", ".scn", ".tif", ".tiff", ".dcm"),
+    *(".bif", ".svslide", ".vms", ".vmu", ".czi"),
+)
+"""Files of a folder that are taken for slides."""
+
+REPORT: Final = "slides"
+"""Name, without ending, of the report of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A slide to score.
+
+    Attributes
+    ----------
+    path : Path
+    mpp : float or None
+        um per pixel of level 0, if given.
+    roi : Path or None
+        GeoJSON of a region on it.
+    """
+
+    path: Path
+    mpp: float | None = None
+    roi: Path | None = None
+
+
+Observer = Callable[[str, int, int], None]
+"""Told a slide's name, its tiles done and its tiles."""
+
+
+def entries(inputs: Iterable[Path], mpp: float | None, roi: Path | None) -> Iterator[Entry]:
+    """Slides of files, folders (subfolders included) and manifests, in order.
+
+    A manifest is a CSV file with the column ``slide``, a path from where the CSV is, and if
+    wanted ``mpp`` and ``roi``. Several DICOM files of a folder may be parts of one slide,
+    which counts once.
+
+    Raises
+    ------
+    CellularityError
+        If a manifest cannot be used.
+    """
+    for path in inputs:
+        if path.is_dir():
+            yield from (Entry(found, mpp, roi) for found in _in_folder(path))
+        elif path.suffix.lower() == ".csv":
+            yield from _in_manifest(path, mpp, roi)
+        else:
+            yield Entry(path, mpp, roi)
+
+
+def score_slides(
+    slides: Iterable[Entry],
+    scoring: Scoring,
+    out: Path,
+    *,
+    resume: bool = True,
+    observe: Observer | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Score slides one after another, each in a folder of its own, and write the report.
+
+    Parameters
+    ----------
+    slides : iterable of Entry
+    scoring : Scoring
+    out : Path
+        Made where it is missing.
+    resume : bool
+        Whether to keep slides and tiles that are done.
+    observe, tell : callable, optional
+        Told of progress; told sentences that the user must read.
+
+    Returns
+    -------
+    list of dict
+        Summaries, with the folder of each.
+    list of (str, str)
+        Slides that could not be scored, and why; they do not end the run.
+    """
+    say = tell or (lambda _: None)
+    summaries: list[dict[str, Any]] = []
+    errors: list[tuple[str, str]] = []
+    stems: set[str] = set()
+    for entry in slides:
+        name = safe_name(entry.path.name)
+        stem = export.file_stem(name, stems)
+        stems.add(stem.lower())
+
+        def progress(done: int, total: int, name: str = name) -> None:
+            if observe is not None:
+                observe(name, done, total)
+
+        try:
+            summary = score_slide(
+                entry.path,
+                scoring,
+                out / stem,
+                mpp=entry.mpp,
+                roi=entry.roi,
+                resume=resume,
+                progress=progress,
+            )
+        except CellularityError as error:
+            errors.append((name, str(error)))
+            say(str(error))
+            continue
+        for note in summary["notes"]:
+            say(f"{name}: {note}")
+        summaries.append({"folder": stem} | summary)
+    _report(summaries, errors, scoring, out)
+    return summaries, errors
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    met: set[str] = set()
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder).parts
+        if path.suffix.lower() not in ENDINGS or not path.is_file() or any(map(is_hidden, inner)):
+            continue
+        if path.suffix.lower() == ".dcm":
+            series = series_of(path)
+            if series in met:
+                continue
+            met |= {series} if series else set()
+        yield path
+
+
+def _in_manifest(path: Path, mpp: float | None, roi: Path | None) -> Iterator[Entry]:
+    name = safe_name(path.name)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SlideError(f"{name} cannot be read as CSV ({error}); save it again.") from None
+    if not rows or "slide" not in rows[0]:
+        raise SlideError(
+            f"{name} lists no slides; give it the column 'slide' with a path a line (and, if "
+            "wanted, 'mpp' and 'roi')."
+        )
+    for row in rows:
+        slide, size, region = ((row.get(key) or "").strip() for key in ("slide", "mpp", "roi"))
+        if not slide:
+            continue
+        try:
+            given = check_mpp(float(size), slide) if size else mpp
+        except ValueError:
+            raise SlideError(
+                f"{name} gives {safe_name(slide)} the pixel size '{size[:40]}', which is no "
+                "number; give um per pixel, such as 0.25, or leave it empty."
+            ) from None
+        yield Entry(path.parent / slide, given, path.parent / region if region else roi)
+
+
+def _report(
+    summaries: Sequence[dict[str, Any]],
+    errors: Sequence[tuple[str, str]],
+    scoring: Scoring,
+    out: Path,
+) -> None:
+    about = described(scoring)
+    out.mkdir(parents=True, exist_ok=True)
+    content = about | {
+        "slides": list(summaries),
+        "errors": [{"slide": slide, "reason": reason} for slide, reason in errors],
+    }
+    with whole_file(out / f"{REPORT}.json") as file:
+        file.write(export.json_text(content).encode())
+    areas = [f"{area}_{m}" for area in ("tissue", "region") for m in ("mm2", *scoring.methods)]
+    texts = ("slide", "folder", "sha256", "notes", *about)
+    names = ["slide", "folder", "sha256", "width", "height", "mpp", *areas]
+    names += [*CLASSES, "reliable", "notes", *about]
+    rows = [_row(summary, scoring.methods) | about for summary in summaries]
+    rows = [{name: row.get(name) for name in names} for row in rows]
+    with whole_file(out / f"{REPORT}.csv") as file:
+        file.write(export.csv_text(rows, names).encode())
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = dict.fromkeys(texts, pa.string()) | {"reliable": pa.bool_()}
+    kinds |= dict.fromkeys(("width", "height", *CLASSES), pa.int64())
+    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
+    with whole_file(out / f"{REPORT}.parquet") as file:
+        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), file)
+
+
+def _row(summary: dict[str, Any], methods: Sequence[str]) -> dict[str, Any]:
+    slide, tissue = summary["slide"], summary["tissue"]
+    row = {name: slide[name] for name in ("sha256", "width", "height", "mpp")}
+    row |= {"slide": slide["name"], "folder": summary["folder"], **tissue["nuclei"]}
+    for area in ("tissue", "region"):
+        found = summary[area]
+        if found is not None:
+            row[f"{area}_mm2"] = found["fit_mm2"]
+            row |= {f"{area}_{method}": found["mean"][method] for method in methods}
+    return row | {"reliable": summary["reliable"], "notes": " ".join(summary["notes"])}

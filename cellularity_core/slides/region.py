@@ -1,0 +1,106 @@
+"""Regions drawn on a slide, such as the tumour bed, from GeoJSON as QuPath writes it."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import shapely
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from cellularity_core.archive import safe_name
+from cellularity_core.errors import SlideError
+from cellularity_core.slides.grid import Tile
+
+MAX_BYTES: Final = 100_000_000
+
+INSIDE: Final = 0.99
+"""Share of a region that lies on its slide, at least; less points to another scale."""
+
+_AREAS: Final = ("Polygon", "MultiPolygon")
+
+
+def read_region(path: Path, width: int, height: int) -> BaseGeometry:
+    """Union of the polygons in a GeoJSON file, holes left out.
+
+    Parameters
+    ----------
+    path : Path
+        A feature collection, a list of features, a feature or a geometry; coordinates in
+        pixels of level 0. Points and lines in it are passed over.
+    width, height : int
+        Of the slide, in pixels of level 0.
+
+    Returns
+    -------
+    shapely Polygon or MultiPolygon
+        Within the slide.
+
+    Raises
+    ------
+    SlideError
+        If the file holds no polygon, or they do not lie on the slide.
+    """
+    name = safe_name(path.name)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SlideError(f"{name} is too large for a drawn region; export the outline alone.")
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        polygons = [shape(geometry) for geometry in _areas(content)]
+    except OSError as error:
+        raise SlideError(f"{name} cannot be read ({error.strerror}); check its path.") from None
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise SlideError(
+            f"{name} is not GeoJSON with polygons ({type(error).__name__}); export the "
+            "annotation from QuPath as GeoJSON."
+        ) from None
+    region = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
+    if region.area == 0:
+        raise SlideError(
+            f"{name} holds no polygon with an area; draw the tumour bed as a closed outline and "
+            "export it as GeoJSON."
+        )
+    here = region.intersection(shapely.box(0, 0, width, height))
+    if here.area < INSIDE * region.area:
+        where = "outside" if here.area == 0 else f"by {1 - here.area / region.area:.0%} outside"
+        x0, y0, x1, y1 = (f"{edge:.0f}" for edge in region.bounds)
+        raise SlideError(
+            f"The region in {name} (x {x0} to {x1}, y {y0} to {y1}) lies {where} the slide of "
+            f"{width} x {height} pixels; export it from this slide, in pixels of its full "
+            "resolution."
+        )
+    return here
+
+
+def covered(region: BaseGeometry, tiles: Iterable[Tile]) -> Iterator[float]:
+    """Share of each tile that lies in a region, 0 to 1."""
+    shapely.prepare(region)
+    for tile in tiles:
+        box = shapely.box(tile.x, tile.y, tile.x + tile.width, tile.y + tile.height)
+        if region.contains(box):
+            yield 1.0
+        else:
+            yield region.intersection(box).area / box.area if region.intersects(box) else 0.0
+
+
+def region_checksum(region: BaseGeometry) -> str:
+    """SHA-256 of a region's outline."""
+    return hashlib.sha256(shapely.normalize(region).wkb).hexdigest()
+
+
+def _areas(content: Any) -> Iterator[dict[str, Any]]:
+    """Polygons and multipolygons anywhere in GeoJSON."""
+    if isinstance(content, list):
+        for item in content:
+            yield from _areas(item)
+    elif content["type"] == "FeatureCollection":
+        yield from _areas(content["features"])
+    elif content["type"] == "GeometryCollection":
+        yield from _areas(content["geometries"])
+    elif content["type"] == "Feature":
+        if content["geometry"] is not None:
+            yield from _areas(content["geometry"])
+    elif content["type"] in _AREAS:
+        yield content

@@ -1,0 +1,154 @@
+"""A slide from its file to a folder of results."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from cellularity_core import export
+from cellularity_core.errors import SlideError
+from cellularity_core.model_store import ModelSet
+from cellularity_core.outputs import whole_file
+from cellularity_core.scorer import Scorer
+from cellularity_core.slides.reading import Slide
+from cellularity_core.slides.region import read_region, region_checksum
+from cellularity_core.slides.scoring import Engine, score_tiles
+from cellularity_core.slides.store import Store
+from cellularity_core.slides.tissue import VISITED, tissue_on_overview
+from cellularity_core.slides.writing import OVERVIEW, SUMMARY, write
+
+Progress = Callable[[int, int], None]
+"""Told how many tiles are done, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What scores tiles, and how.
+
+    Attributes
+    ----------
+    model_set : ModelSet
+    methods : tuple of str
+    views : int
+        Test-time views.
+    engine : Engine
+    """
+
+    model_set: ModelSet
+    methods: tuple[str, ...]
+    views: int
+    engine: Engine
+
+    @classmethod
+    def by(cls, scorer: Scorer) -> Self:
+        """By a scorer on this machine."""
+        engine = partial(score_tiles, scorer=scorer)
+        return cls(scorer.model_set, scorer.methods, scorer.views, engine)
+
+
+def score_slide(
+    path: Path,
+    scoring: Scoring,
+    folder: Path,
+    *,
+    mpp: float | None = None,
+    roi: Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Score a slide, or what is left of it, and write its results.
+
+    Parameters
+    ----------
+    path : Path
+    scoring : Scoring
+    folder : Path
+        Of this slide's results, made where it is missing; see `writing.write`.
+    mpp : float, optional
+        um per pixel of level 0; the file's own by default.
+    roi : Path, optional
+        GeoJSON of a region, such as the tumour bed, over which scores are averaged too.
+    resume : bool
+        Whether to keep tiles that are done.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict
+        The summary, as it is in ``summary.json``.
+
+    Raises
+    ------
+    CellularityError
+        If the slide, the region, the pixel size or the folder cannot be used.
+    """
+    slide = Slide(path, mpp)
+    region = None if roi is None else read_region(roi, slide.width, slide.height)
+    outline = "" if region is None else region_checksum(region)
+    with Store(folder, _identity(slide, scoring), fresh=not resume) as store:
+        _check_slide(slide, store, folder)
+        if store.fact("written") == outline and (folder / SUMMARY).is_file():
+            summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text("utf-8"))
+            return summary
+        _plan(slide, store, folder)
+        _score(slide, scoring.engine, store, progress)
+        summary = write(slide, store, folder, scoring, region)
+        store.note("written", outline)
+        return summary
+
+
+def _identity(slide: Slide, scoring: Scoring) -> dict[str, str]:
+    """What tiles of one map have in common, beside the slide."""
+    return {
+        "software": export.SOFTWARE,
+        "model set": f"{scoring.model_set.name} {scoring.model_set.sha256}",
+        "choice of methods": ", ".join(scoring.methods),
+        "number of views": str(scoring.views),
+        "pixel size": f"{slide.mpp:.6g} um",
+    }
+
+
+def _check_slide(slide: Slide, store: Store, folder: Path) -> None:
+    """Refuse another slide; the checksum is taken anew only where the file has changed."""
+    if store.fact("stamp") == slide.stamp():
+        return
+    checksum, found = slide.checksum(), store.fact("slide")
+    if found not in (None, checksum):
+        raise SlideError(
+            f"{folder} holds the results of another slide (checksum {str(found)[:12]}, that of "
+            f"{slide.name} is {checksum[:12]}); choose another --out, or --no-resume to start "
+            "again."
+        )
+    store.note("slide", checksum)
+    store.note("stamp", slide.stamp())
+
+
+def _plan(slide: Slide, store: Store, folder: Path) -> None:
+    planned = store.fact("planned") is not None
+    if planned and (folder / OVERVIEW).is_file():
+        return
+    overview = slide.overview()
+    with whole_file(folder / OVERVIEW) as file:
+        file.write(export.png(overview))
+    if not planned:
+        store.plan(slide.grid.covered(tissue_on_overview(overview), VISITED))
+
+
+def _score(slide: Slide, engine: Engine, store: Store, progress: Progress | None) -> None:
+    waiting = store.waiting()
+    total = int(store.fact("planned") or 0)
+    done = total - len(waiting)
+    with closing(engine(slide, waiting)) as results:
+        for result in results:
+            store.add(result)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    if done < total:
+        raise SlideError(
+            f"{total - done} tiles of {slide.name} came back without a result; run the command "
+            "again, and only these are scored."
+        )

@@ -1,0 +1,147 @@
+"""Finished tiles on disk: one SQLite file that a kill at any moment leaves whole.
+
+The plan of tiles is written first, then each result as it comes. What is not on disk is
+scored again, so a run that goes on gives what an uninterrupted one gives, and no tile
+twice.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from cellularity_core.errors import SlideError
+from cellularity_core.slides.grid import Tile
+from cellularity_core.slides.scoring import TileResult
+
+FILE: Final = "tiles.sqlite"
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS tile (
+    row_ INTEGER, column_ INTEGER, x INTEGER, y INTEGER, width INTEGER, height INTEGER,
+    result TEXT, PRIMARY KEY (row_, column_)
+) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """Tiles of one slide and one model set; a context manager.
+
+    While it is open no other process can open it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing.
+    identity : mapping of str to str
+        What every result rests on, by the words a user knows it by.
+    fresh : bool
+        Whether to forget what is there.
+
+    Raises
+    ------
+    SlideError
+        If the folder holds a run of another identity, or another process works in it.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, str], fresh: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / FILE
+        self._identity = identity
+        self._database = sqlite3.connect(self._path, timeout=2, isolation_level=None)
+        try:
+            # With one process alone WAL needs no shared memory, so it works on network disks.
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._database.execute("PRAGMA journal_mode = WAL")
+            # A power cut may take the last tiles, which are then scored again; a kill, none.
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            if fresh:
+                self._database.executescript("BEGIN; DELETE FROM fact; DELETE FROM tile; COMMIT;")
+            self._check(folder)
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            if "locked" in str(error):
+                raise SlideError(
+                    f"Another run works in {folder} at present; wait for it, or choose another "
+                    "--out."
+                ) from None
+            raise SlideError(
+                f"The results in {folder} are damaged ({error}); delete the file {FILE} there, "
+                "or choose another --out."
+            ) from None
+        except SlideError:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._database.close()
+
+    def fact(self, name: str) -> str | None:
+        """What was noted under a name."""
+        found = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def note(self, name: str, value: str) -> None:
+        """Note a fact."""
+        self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+    def plan(self, tiles: Sequence[Tile]) -> None:
+        """Write down which tiles there are to score, once."""
+        rows = [(t.row, t.column, t.x, t.y, t.width, t.height, None) for t in tiles]
+        self._database.execute("BEGIN")
+        self._database.executemany("INSERT INTO tile VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self.note("planned", str(len(rows)))
+        self._database.execute("COMMIT")
+
+    def waiting(self) -> list[Tile]:
+        """Tiles without a result, row by row."""
+        return [Tile(*row[:6]) for row in self._rows("WHERE result IS NULL")]
+
+    def add(self, result: TileResult) -> None:
+        """Keep a result; it is on disk when this returns.
+
+        Raises
+        ------
+        ValueError
+            If the tile is not planned, or has a result.
+        """
+        tile = result.tile
+        text = json.dumps(result.to_json(), allow_nan=False)
+        changed = self._database.execute(
+            "UPDATE tile SET result = ? WHERE row_ = ? AND column_ = ? AND result IS NULL",
+            (text, tile.row, tile.column),
+        )
+        if changed.rowcount != 1:
+            raise ValueError(f"Got a result of {tile}, which is scored or was never planned.")
+
+    def results(self) -> Iterator[TileResult]:
+        """Finished tiles, row by row, a few in memory at a time."""
+        for row in self._rows("WHERE result IS NOT NULL"):
+            yield TileResult.from_json(Tile(*row[:6]), json.loads(row[6]))
+
+    def _rows(self, where: str) -> sqlite3.Cursor:
+        return self._database.execute(f"SELECT * FROM tile {where} ORDER BY row_, column_")
+
+    def _check(self, folder: Path) -> None:
+        for name, value in self._identity.items():
+            found = self.fact(name)
+            if found is None:
+                self.note(name, value)
+            elif found != value:
+                raise SlideError(
+                    f"{folder} holds a run with another {name} ({found[:64]}, now {value[:64]}), "
+                    "and the two cannot be mixed; choose another --out, or --no-resume to start "
+                    "again."
+                )

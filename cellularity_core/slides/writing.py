@@ -1,0 +1,146 @@
+"""Results of a finished slide as files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PIL import Image
+from shapely.geometry.base import BaseGeometry
+
+from cellularity_core import export
+from cellularity_core.conventions import INTERVAL
+from cellularity_core.outputs import whole_file
+from cellularity_core.slides import maps, tables
+from cellularity_core.slides.pictures import heat_picture
+from cellularity_core.slides.reading import Slide
+from cellularity_core.slides.region import covered
+from cellularity_core.slides.scoring import TileResult
+from cellularity_core.slides.store import Store
+from cellularity_core.slides.summary import Area, add_up, verdict
+from cellularity_core.slides.tissue import tissue_on_overview
+
+if TYPE_CHECKING:
+    from cellularity_core.slides.run import Scoring
+
+SUMMARY: Final = "summary.json"
+OVERVIEW: Final = "overview.png"
+USE: Final = "Research use only."
+
+MPP_DIFFERENCE: Final = 1.1
+"""Factor between the pixel size given and the file's from which the user is told."""
+
+
+def write(
+    slide: Slide, store: Store, folder: Path, scoring: "Scoring", region: BaseGeometry | None
+) -> dict[str, Any]:
+    """Write everything that a finished slide yields, the summary last.
+
+    ``tiles.csv``, ``tiles.parquet`` and ``tiles.geojson``: tiles with scores, intervals,
+    nuclei and flags. ``maps.ome.tif``: the maps of `maps.maps_of`. ``heat-METHOD.png`` and
+    ``width-METHOD.png``: score and width of its interval over the slide. ``summary.json``:
+    means over the tissue and the region.
+
+    Returns
+    -------
+    dict
+        The summary.
+    """
+    about = described(scoring)
+    whole, inside = add_up(store.results(), slide.mpp, region)
+    wrong = verdict(whole)
+
+    def results() -> Iterator[tuple[TileResult, float | None]]:
+        for result in store.results():
+            yield result, None if region is None else next(covered(region, [result.tile]))
+
+    names = tables.columns(scoring.methods, about)
+    with whole_file(folder / "tiles.csv") as file:
+        tables.write_csv(file, tables.rows(results(), about), names)
+    with whole_file(folder / "tiles.parquet") as file:
+        tables.write_parquet(file, tables.rows(results(), about), names)
+    with whole_file(folder / "tiles.geojson") as file:
+        tables.write_geojson(file, results(), about)
+    drawn = maps.maps_of(store.results(), slide.grid.shape, scoring.methods)
+    note = f"Scale: {about['scale']}. Model set {about['model_set']}. {USE} {wrong or ''}".strip()
+    with whole_file(folder / "maps.ome.tif") as file:
+        maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, note)
+    _draw(slide, drawn, folder, scoring.methods, about, wrong)
+    notes = _notes(slide, inside, wrong)
+    summary = about | {
+        "interval": INTERVAL,
+        "views": scoring.views,
+        "slide": {
+            "name": slide.name,
+            "sha256": store.fact("slide"),
+            "width": slide.width,
+            "height": slide.height,
+            "mpp": round(slide.mpp, export.DECIMALS),
+            "mpp_source": slide.mpp_source,
+        },
+        "tile_um": round(slide.tile_um, export.DECIMALS),
+        "tile_mpp": round(slide.tile_mpp, export.DECIMALS),
+        "reliable": wrong is None,
+        "notes": notes,
+        "tissue": whole.record(scoring.methods),
+        "region": None if inside is None else inside.record(scoring.methods),
+    }
+    with whole_file(folder / SUMMARY) as file:
+        file.write(export.json_text(summary).encode())
+    return summary
+
+
+def described(scoring: "Scoring") -> dict[str, str]:
+    """What every file says of its scores."""
+    return {
+        "software": export.SOFTWARE,
+        "model_set": scoring.model_set.name,
+        "model_sha256": scoring.model_set.sha256,
+        "scale": scoring.model_set.scale,
+        "use": USE,
+    }
+
+
+def _draw(
+    slide: Slide,
+    drawn: Mapping[str, maps.Map],
+    folder: Path,
+    methods: Sequence[str],
+    about: Mapping[str, str],
+    wrong: str | None,
+) -> None:
+    with Image.open(folder / OVERVIEW) as image:
+        overview = np.asarray(image.convert("RGB"))
+    tissue = tissue_on_overview(overview)
+    lines = (
+        *([wrong] if wrong else []),
+        slide.name,
+        f"Tiles of {slide.tile_um:.0f} um, smoothed",
+        f"Scale: {about['scale']}",
+        f"Model set {about['model_set']}",
+        about["use"],
+    )
+    for method in methods:
+        for kind, name, title in (
+            ("heat", method, f"Cellularity, {method}"),
+            ("width", maps.width_name(method), f"Width of the 90 % interval, {method}"),
+        ):
+            picture = heat_picture(
+                overview, tissue, drawn[name], drawn["fit"], slide.grid.cells, title, lines
+            )
+            with whole_file(folder / f"{kind}-{method}.png") as file:
+                file.write(export.png(picture))
+
+
+def _notes(slide: Slide, inside: Area | None, wrong: str | None) -> list[str]:
+    """Sentences that the user must read."""
+    notes = [wrong] if wrong else []
+    claimed = slide.claimed_mpp
+    if claimed is not None and not 1 / MPP_DIFFERENCE < slide.mpp / claimed < MPP_DIFFERENCE:
+        notes.append(
+            f"The file says {claimed:g} um/px and {slide.mpp:g} was given; unless that is meant, "
+            "every score is wrong."
+        )
+    if inside is not None and inside.fit_um2 == 0:
+        notes.append("There is no tissue fit to score in the region, so it has no mean.")
+    return notes

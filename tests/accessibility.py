@@ -1,0 +1,50 @@
+"""What axe, the usual checker, finds against WCAG 2.2 AA on a page of the app."""
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+THEMES: Final = {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 21, 27)"}
+"""Background of the app (.streamlit/config.toml) by what the browser asks for."""
+
+ACCEPTED: Final[dict[tuple[str, str], str]] = {}
+"""Why a finding inside one of Streamlit's own widgets stays, by rule and part of its selector."""
+
+_RUN: Final = """async () => {
+  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+  const { violations } = await axe.run({ runOnly: tags, resultTypes: ["violations"] });
+  const grave = violations.filter((rule) => ["serious", "critical"].includes(rule.impact));
+  return grave.flatMap((rule) => rule.nodes.map((node) => [
+    rule.id, node.target.flat().join(" "), node.html.slice(0, 150), node.failureSummary]));
+}"""
+
+
+def findings(page: "Page", name: str) -> list[str]:
+    """Serious and critical findings on `page`, light and dark, a line each.
+
+    Parameters
+    ----------
+    page : Page
+        Settled: nothing is drawn any more.
+    name : str
+        Of the page, said in each line.
+    """
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(AXE_SCRIPT)
+    found = []
+    for theme, background in THEMES.items():
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        page.wait_for_function(
+            "colour => getComputedStyle(document.querySelector('.stApp')).backgroundColor == colour"
+            " && !document.getAnimations().some((one) => one instanceof CSSTransition)",
+            arg=background,
+        )
+        for rule, where, html, why in page.evaluate(_RUN):
+            if not any(rule == r and part in where for r, part in ACCEPTED):
+                found.append(f"{name}, {theme}: {rule} at {where}: {html}\n  {why}")
+    # A page that is opened next listens for a change only once it has begun to draw.
+    page.emulate_media(color_scheme="light")
+    return found
