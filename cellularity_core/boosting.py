@@ -266,7 +266,7 @@ def explain(features: npt.ArrayLike, contributions: npt.ArrayLike, top: int = 8)
     top = min(top, int((np.abs(shares) >= _WORTH_NAMING).sum()))
     reasons = []
     for i in order[:top]:
-        what, how_much = _describe(FEATURE_NAMES[i], values[i])
+        what, how_much = describe(FEATURE_NAMES[i], values[i])
         reasons.append(
             Reason(
                 feature=FEATURE_NAMES[i],
@@ -295,7 +295,7 @@ _PHRASES: Final = {
 """By kind of feature: what it is, and how much of it there is."""
 
 
-def _describe(name: str, value: float) -> tuple[str, str]:
+def describe(name: str, value: float) -> tuple[str, str]:
     """What a feature is and how much of it a patch holds, in a pathologist's words."""
     cell, kind, at = re.split("[ @]", name)
     what, how_much = _PHRASES[kind]
