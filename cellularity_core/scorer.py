@@ -21,7 +21,6 @@ from cellularity_core.conventions import DEFAULT_SET, FEATURE_MPP, METHODS
 from cellularity_core.engine import CompiledNetwork, Network, TorchNetwork, resolve_device
 from cellularity_core.errors import ModelError
 from cellularity_core.features import features
-from cellularity_core.masks import tissue_mask
 from cellularity_core.model_store import ModelSet, open_set
 from cellularity_core.nuclei import detect_nuclei, rescaled
 from cellularity_core.patch import Patch
@@ -188,7 +187,7 @@ class Scorer:
             found[method] = place_map(
                 tiles,
                 means,
-                [float(w) for w in _tissue_weights(pixels, tiles, self.model_set.mpp)],
+                [float(w) for w in tiling.tissue_shares(pixels, tiles, self.model_set.mpp)],
                 padded=[(cut.shape[1], cut.shape[2]) for cut in cuts],
                 shape=(pixels.shape[0], pixels.shape[1]),
                 factor=pixels.shape[1] / patch.pixels.shape[1],
@@ -272,7 +271,7 @@ class Scorer:
         found = self._nuclei(mean_map[seen], shape)
         seconds["nuclei"] = time.perf_counter() - began
 
-        weights = _tissue_weights(job.pixels, job.tiles, self.model_set.mpp)
+        weights = tiling.tissue_shares(job.pixels, job.tiles, self.model_set.mpp)
         for method, network in self._network_of.items():
             if method != "gbt":
                 raw[method] = self._tile_score(job, network, weights)
@@ -384,20 +383,6 @@ def _places(
     """Scores of the places of one tile in one view, turned back, shape (h, w)."""
     found = network.places(np.ascontiguousarray(np.flip(tile, axes)))
     return np.asarray(np.flip(found, axes)[0])
-
-
-def _tissue_weights(
-    pixels: npt.NDArray[np.uint8], tiles: Sequence[tiling.Tile], mpp: float
-) -> npt.NDArray[np.float64]:
-    """Share of each tile in the score of the patch: its tissue."""
-    if len(tiles) == 1:
-        return np.ones(1)
-    tissue = tissue_mask(pixels, mpp)
-    area = np.array(
-        [tissue[t.top : t.top + t.height, t.left : t.left + t.width].sum() for t in tiles],
-        float,
-    )
-    return area / area.sum() if area.sum() > 0 else np.full(len(area), 1 / len(area))
 
 
 def _resized(maps: Maps, shape: tuple[int, int]) -> Maps:

@@ -1,11 +1,13 @@
 """Cutting a large patch into the network's field, and blending what comes back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from cellularity_core.masks import tissue_mask
 
 FIELD: Final = 512
 """Side of a tile, in pixels of the network."""
@@ -81,6 +83,20 @@ def cut(pixels: npt.NDArray[np.uint8], tile: Tile, stride: int = STRIDE) -> npt.
 
 def _padded(side: int, stride: int) -> int:
     return max(SMALLEST, -(-side // stride) * stride)
+
+
+def tissue_shares(
+    pixels: npt.NDArray[np.uint8], tiles: Sequence[Tile], mpp: float
+) -> npt.NDArray[np.float64]:
+    """Share of each tile in the score of the patch, shape (n,): its tissue; they sum to 1."""
+    if len(tiles) == 1:
+        return np.ones(1)
+    tissue = tissue_mask(pixels, mpp)
+    area = np.array(
+        [tissue[t.top : t.top + t.height, t.left : t.left + t.width].sum() for t in tiles],
+        float,
+    )
+    return area / area.sum() if area.sum() > 0 else np.full(len(area), 1 / len(area))
 
 
 def blend(
