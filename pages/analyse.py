@@ -9,6 +9,7 @@ from cellularity_core.patch import Patch
 from db.records import ReadingRecord
 from pages.parts import state
 from pages.parts.batch import batch_table, steps
+from pages.parts.differences import differences_expander
 from pages.parts.explanation import explanation, warnings
 from pages.parts.files import files_area
 from pages.parts.frame import show
@@ -77,6 +78,7 @@ def _open(
     with st.expander("Add or correct your own score", icon=":material/edit:"):
         own_score_form(case, patch, reader)
     explanation(result, models.gain)
+    differences_expander(patch, result, models)
 
 
 def _draw(case: Case, patch: Patch, models: Engine) -> None:

@@ -6,12 +6,14 @@ from typing import Final
 import streamlit as st
 
 from cellularity_core.boosting import explain
-from cellularity_core.conventions import CLASSES
+from cellularity_core.conventions import CLASSES, FEATURE_PIXELS
+from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.patch import Patch
 from cellularity_core.quality import FLAGS
 from cellularity_core.results import PatchResult
 from pages.parts import state
 from pages.parts.figures import gain_bars, waterfall
+from pages.parts.score_cards import step_cards
 from pages.parts.words import METHOD_NAMES, percent
 
 SYNTHETIC: Final = "synthetic"
@@ -32,6 +34,41 @@ def warnings(patch: Patch, result: PatchResult) -> None:
         st.warning(sentences, icon=":material/info:")
 
 
+def _points(moved: float) -> str:
+    """``-0.014`` as "−1 point"."""
+    points = round(100 * moved)
+    sign = "+" if points > 0 else "−" if points < 0 else ""
+    return f"{sign}{abs(points)} {'point' if abs(points) == 1 else 'points'}"
+
+
+def chain(result: PatchResult) -> None:
+    """From mask to score, step by step, each with its figure for malignant nuclei."""
+    values = dict(zip(FEATURE_NAMES, result.features, strict=True))
+    moved = float(result.contributions.sum())
+    largest = explain(result.features, result.contributions, top=1)[0]
+    direction = "up" if moved > 0 else "down"
+    steps = (
+        (
+            "Mask",
+            f"{percent(values['malignant area@0.50'] / FEATURE_PIXELS)}",
+            "of the patch is malignant nuclei, activation above 0.5, measured at 1 µm per pixel",
+        ),
+        (
+            "Blobs",
+            f"{values['malignant blb_cnt@0.16']:.0f}",
+            "malignant blobs of contrast above 0.16 in 256 × 256 µm",
+        ),
+        ("Features", f"{len(FEATURE_NAMES)}", f"measurements; the largest: {largest.text}"),
+        (
+            "Reasons",
+            _points(moved),
+            f"{direction} from {percent(result.base_value)}, an average patch (SHAP)",
+        ),
+        ("Score", percent(result.scores["gbt"].value), "cellularity by the decision trees"),
+    )
+    step_cards([(f"{n} {name}", value, text) for n, (name, value, text) in enumerate(steps, 1)])
+
+
 def explanation(result: PatchResult, gain: Mapping[str, float]) -> None:
     """Reasons of the trees' score, nuclei counted, and what the trees look at in general."""
     name = METHOD_NAMES["gbt"]
@@ -42,6 +79,7 @@ def explanation(result: PatchResult, gain: Mapping[str, float]) -> None:
         return
     reasons = explain(result.features, result.contributions)
     raw = result.base_value + float(result.contributions.sum())
+    chain(result)
     st.plotly_chart(
         waterfall(result.base_value, reasons, raw),
         key=state.WATERFALL,

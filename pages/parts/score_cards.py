@@ -27,6 +27,7 @@ _STYLE: Final = """
   background: #7A6A9C; }
 .card .tick { position: absolute; top: -.15rem; bottom: -.15rem; width: 3px; margin-left: -1px;
   background: currentColor; }
+.steps .value { font-size: 1.4rem; }
 .card .ends { display: flex; justify-content: space-between; font-size: .72rem; opacity: .7; }
 </style>
 """
@@ -41,6 +42,16 @@ def score_cards(scores: Mapping[str, Score], scale: str, own: Sequence[ReadingRe
         f'{_STYLE}<div class="cards">{"".join(cards)}</div>'.replace("\n", " "),
         unsafe_allow_html=True,
     )
+
+
+def step_cards(steps: Sequence[tuple[str, str, str]]) -> None:
+    """Draw a card for each step of a chain: its name, its figure, what that is."""
+    cards = "".join(
+        f'<div class="card"><div class="name">{escape(name)}</div>'
+        f'<div class="value">{escape(value)}</div><div class="small">{escape(text)}</div></div>'
+        for name, value, text in steps
+    )
+    st.html(f'{_STYLE}<div class="cards steps">{cards}</div>')
 
 
 def _card(method: str, score: Score, scale: str) -> str:

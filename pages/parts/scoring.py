@@ -11,6 +11,7 @@ import streamlit as st
 from cellularity_core.model_store import available, open_set
 from cellularity_core.patch import Patch
 from cellularity_core.results import PatchResult
+from cellularity_core.saliency import PlaceMap
 from cellularity_core.scorer import Scorer
 from pages.parts import state
 from pages.parts.access import plain
@@ -131,6 +132,11 @@ def result_of(patch: Patch, on: Engine) -> PatchResult:
     return replace(kept, image=patch.name)
 
 
+def places_of(patch: Patch, on: Engine) -> dict[str, PlaceMap]:
+    """Where in a patch each network finds its score, by method; kept like a result."""
+    return _places(*_question(patch, on), patch, on)
+
+
 _Question = tuple[str, float, str, tuple[str, ...], str, int]
 
 
@@ -174,8 +180,24 @@ def _result(
     return result
 
 
+@st.cache_data(max_entries=KEPT, show_spinner=False)
+def _places(
+    sha256: str,
+    mpp: float,
+    mpp_source: str,
+    notes: tuple[str, ...],
+    model_sha256: str,
+    views: int,
+    _patch: Patch,
+    _on: Engine,
+) -> dict[str, PlaceMap]:
+    with _on.lock:
+        return _on.scorer.places(_patch)
+
+
 def forget() -> None:
     """Drop every result that is kept."""
+    _places.clear()
     _scored.clear()
     _result.clear()
 

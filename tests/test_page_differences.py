@@ -1,0 +1,67 @@
+"""The page's part on why methods differ: nothing is computed before it is opened."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from cellularity_core.patch import Patch
+from cellularity_core.saliency import PlaceMap
+from cellularity_core.scorer import Scorer
+from pages.parts import differences, scoring, state
+
+APP = Path(__file__).resolve().parent.parent / "app.py"
+
+
+@pytest.fixture
+def looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Names of the patches whose places were asked for."""
+    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "own.db"))
+    scoring.forget()
+    names: list[str] = []
+    places = Scorer.places
+
+    def watched(self: Scorer, patch: Patch) -> dict[str, PlaceMap]:
+        names.append(patch.name)
+        return places(self, patch)
+
+    monkeypatch.setattr(Scorer, "places", watched)
+    yield names
+    scoring.forget()
+
+
+def test_the_fold_computes_when_opened_and_once(looked: list[str]) -> None:
+    at = AppTest.from_file(APP, default_timeout=120).run()
+    at.button(key=state.DEMO).click().run()
+    assert not at.exception
+    assert "Score" in "".join(html.proto.body for html in at.get("html"))
+    assert looked == []
+    at.session_state[state.DIFFERENCES] = True
+    at.run()
+    assert not at.exception
+    assert len(looked) == 1
+    said = " ".join(m.value for m in at.markdown)
+    assert "points more than" in said
+    assert "cover" in said or "the same map" in said or "scores higher" in said
+    case = at.session_state[state.CASE]
+    result = case.results[case.current]
+    a = at.selectbox(key=f"{state.DIFFERENCES}.a")
+    a.set_value("combined").run()
+    b = at.selectbox(key=f"{state.DIFFERENCES}.b.combined")
+    b.set_value("gbt").run()
+    assert not at.exception
+    assert len(looked) == 1
+    assert any("Combined is the mean of" in m.value for m in at.markdown)
+    assert result.scores["combined"].value is not None
+
+
+def test_the_picture_of_a_map_is_violet_low_and_yellow_high() -> None:
+    values = np.zeros((4, 8))
+    values[:, 4:] = 1.0
+    found = PlaceMap(values, np.full((4, 8), 1 / 32), 500.0)
+    drawn = differences._picture(found, (2000, 4000))
+    assert drawn.shape == (512, 1024, 4)
+    assert tuple(drawn[250, 5]) == (68, 1, 84, 255)
+    assert tuple(drawn[250, 1015]) == (253, 231, 37, 255)
