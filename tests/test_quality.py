@@ -211,6 +211,22 @@ def test_amount_of_tissue(rows: int, flags: tuple[str, ...], reliable: bool) -> 
     assert quality.reliable is reliable
 
 
+@pytest.mark.parametrize(
+    ("height", "mpp", "flagged", "reliable"),
+    [
+        (256, 0.5, False, True),
+        (254, 0.5, True, True),
+        (80, 0.5, True, True),
+        (78, 0.5, True, False),
+    ],
+)
+def test_small_fields(height: int, mpp: float, flagged: bool, reliable: bool) -> None:
+    pixels = synthesise(4, cellularity=0.9, fat=0.0).pixels[:height]
+    quality = assess(patch(np.ascontiguousarray(pixels), mpp))
+    assert ("small-field" in quality.flags) is flagged
+    assert quality.reliable is reliable
+
+
 @pytest.mark.parametrize("value", [0, 255])
 def test_flat_images(value: int) -> None:
     quality = assess(patch(np.full((64, 64, 3), value, np.uint8)))

@@ -12,7 +12,7 @@ import tifffile
 
 from cellularity_core.datasets import load, patient_folds
 from cellularity_core.patch import Patch, load_patch
-from cellularity_core.quality import FLAGS, assess, rates, spoiling
+from cellularity_core.quality import FLAGS, NOT_OF_PIXELS, assess, rates, spoiling
 from cellularity_core.quality.training import Case, Examples, examples, judged, models
 
 KEPT = 2
@@ -32,7 +32,7 @@ def test_what_is_shipped_seldom_calls_without_cause_on_patients_left_out() -> No
     assert found["patches"] == 124
     assert found["patients"] == 89
     assert found["false_alarms"]["any"] <= 0.03
-    assert set(found["false_alarms"]) == {"any", "unreliable", *FLAGS} - {"beyond-reader"}
+    assert set(found["false_alarms"]) == {"any", "unreliable", *FLAGS} - set(NOT_OF_PIXELS)
     assert set(found["caught"]) == set(spoiling.kinds())
 
 

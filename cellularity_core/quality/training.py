@@ -26,7 +26,7 @@ from sklearn.neural_network import MLPRegressor
 from cellularity_core.datasets import load, patient_folds
 from cellularity_core.masks import tissue_mask
 from cellularity_core.patch import Patch, load_patch
-from cellularity_core.quality import FLAGS, MODEL, assess, spoiling
+from cellularity_core.quality import FLAGS, MODEL, NOT_OF_PIXELS, assess, spoiling
 from cellularity_core.quality.colour import colours
 from cellularity_core.quality.scale import magnification, measures
 from cellularity_core.quality.staining import distance, stain
@@ -295,7 +295,7 @@ def rates(found: Sequence[Mapping[str, Any]], patients: int) -> dict[str, Any]:
     alarms |= {
         code: _share(code in flags for flags, _ in clean)
         for code in FLAGS
-        if code != "beyond-reader"
+        if code not in NOT_OF_PIXELS
     }
     caught: dict[str, Any] = {}
     for group, names in spoiling.kinds().items():
