@@ -78,7 +78,7 @@ def _open(
     with st.expander("Add or correct your own score", icon=":material/edit:"):
         own_score_form(case, patch, reader)
     explanation(result, models.gain)
-    differences_expander(patch, result, models)
+    differences_expander(patch, result, models, state.DIFFERENCES)
 
 
 def _draw(case: Case, patch: Patch, models: Engine) -> None:

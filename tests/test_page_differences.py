@@ -11,6 +11,7 @@ from cellularity_core.patch import Patch
 from cellularity_core.saliency import PlaceMap
 from cellularity_core.scorer import Scorer
 from pages.parts import differences, scoring, state
+from pages.parts.words import METHOD_NAMES
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 
@@ -57,11 +58,34 @@ def test_the_fold_computes_when_opened_and_once(looked: list[str]) -> None:
     assert result.scores["combined"].value is not None
 
 
+def test_the_page_compare_says_why_and_draws_what_an_image_network_sees(
+    looked: list[str],
+) -> None:
+    at = AppTest.from_file(APP, default_timeout=120).run()
+    at.button(key=state.DEMO).click().run()
+    at.switch_page("pages/compare.py").run()
+    assert not at.exception
+    assert looked == []
+    at.session_state[f"{state.COMPARE_WHY}."] = True
+    at.run()
+    assert not at.exception
+    assert any("points more than" in m.value for m in at.markdown)
+    panes = at.multiselect(key=f"{state.COMPARE_PANES}.1")
+    [image] = [option for option in panes.options if option.startswith(METHOD_NAMES["direct-r"])]
+    panes.set_value([image]).run()
+    assert not at.exception
+    assert len(looked) == 1
+    _, view = at.session_state[state.CASE].view
+    [pane] = view.data["panes"]
+    assert pane["overlay_name"] == differences.MAP_NAME
+    assert pane["overlay"].startswith("data:image/")
+
+
 def test_the_picture_of_a_map_is_violet_low_and_yellow_high() -> None:
     values = np.zeros((4, 8))
     values[:, 4:] = 1.0
     found = PlaceMap(values, np.full((4, 8), 1 / 32), 500.0)
-    drawn = differences._picture(found, (2000, 4000))
+    drawn = differences.place_picture(found, (2000, 4000))
     assert drawn.shape == (512, 1024, 4)
     assert tuple(drawn[250, 5]) == (68, 1, 84, 255)
     assert tuple(drawn[250, 1015]) == (253, 231, 37, 255)

@@ -11,9 +11,10 @@ from db.records import ReadingRecord
 from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.compare_data import Rater, Side
+from pages.parts.differences import MAP_NAME, differences_expander, place_picture
 from pages.parts.explanation import warnings
 from pages.parts.score_cards import score_cards
-from pages.parts.scoring import Engine, scored
+from pages.parts.scoring import Engine, places_of, scored
 from pages.parts.state import Case
 from pages.parts.viewer import MOST_PANES, Pane, drawing, viewer
 from pages.parts.words import percent, spread
@@ -68,6 +69,10 @@ def opened(
         name = f"{file_stem(patch.name)}-compared.png"
         case.view = (what, drawing(patch.pixels, patch.mpp, panes, name))
     viewer(case.view[1], key=state.COMPARE_VIEWER)
+    for side, on in zip(sides, engines, strict=True):
+        of = f" of set {side.label}" if side.label else ""
+        key = f"{state.COMPARE_WHY}.{side.label}"
+        differences_expander(patch, side.results[patch.sha256], on, key, of)
 
 
 def _at_first(views: Mapping[str, Rater]) -> list[str]:
@@ -76,11 +81,15 @@ def _at_first(views: Mapping[str, Rater]) -> list[str]:
 
 
 def _pane(patch: Patch, rater: Rater | None, engines: Mapping[str, Engine]) -> Pane:
-    """What one method sees; the patch alone where it sees no nuclei, its score above it."""
+    """What one method sees, its score above it; the patch alone where it gives no map."""
     if rater is None:
         return Pane(BARE)
     title = f"{rater.name}: {percent(rater.scores.get(patch.sha256))}"
     if rater.method not in MAPPED:
-        return Pane(f"{title} (of the whole picture, no map)")
+        places = places_of(patch, engines[rater.side]).get(rater.method)
+        if places is None:
+            return Pane(f"{title} (of the whole picture, no map)")
+        picture = place_picture(places, patch.pixels.shape[:2])
+        return Pane(title, overlay=picture, overlay_name=MAP_NAME)
     found = scored(patch, engines[rater.side])
     return Pane(title, found.layers, found.result.nuclei, rater.method)

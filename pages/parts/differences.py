@@ -13,7 +13,6 @@ from cellularity_core.patch import Patch
 from cellularity_core.reasons import why_apart
 from cellularity_core.results import PatchResult
 from cellularity_core.saliency import FIELD_UM, PlaceMap
-from pages.parts import state
 from pages.parts.layers import MAP_SIDE
 from pages.parts.scoring import Engine, places_of, scored
 from pages.parts.viewer import Pane, drawing, viewer
@@ -22,19 +21,24 @@ from pages.parts.words import METHOD_NAMES, percent
 MAP_NAME: Final = "Score of each place"
 
 
-def differences_expander(patch: Patch, result: PatchResult, on: Engine) -> None:
-    """The part below, in a fold that computes nothing before it is opened."""
+def differences_expander(
+    patch: Patch, result: PatchResult, on: Engine, key: str, of: str = ""
+) -> None:
+    """The part below, in a fold that computes nothing before it is opened.
+
+    Parameters as there; `of` says whose methods where two sets are compared.
+    """
     if sum(score.value is not None for score in result.scores.values()) < 2:
         return
     fold = st.expander(
-        "Why the methods differ, and where in the patch",
+        f"Why the methods{of} differ, and where in the patch",
         icon=":material/compare_arrows:",
-        key=state.DIFFERENCES,
+        key=key,
         on_change="rerun",
     )
     if fold.open:
         with fold:
-            differences(patch, result, on, state.DIFFERENCES)
+            differences(patch, result, on, key)
 
 
 def differences(patch: Patch, result: PatchResult, on: Engine, key: str) -> None:
@@ -90,7 +94,7 @@ def _maps(
     panes = [Pane("Nuclei marked", scored(patch, on).layers, result.nuclei, method="gbt")]
     for method, found in places.items():
         title = f"{METHOD_NAMES[method]}: {percent(result.scores[method].value)}"
-        picture = _picture(found, patch.pixels.shape[:2])
+        picture = place_picture(found, patch.pixels.shape[:2])
         panes.append(Pane(title, overlay=picture, overlay_name=MAP_NAME))
     viewer(drawing(patch.pixels, patch.mpp, panes[:4]), key=key)
     st.caption(
@@ -112,7 +116,7 @@ def _maps(
         )
 
 
-def _picture(found: PlaceMap, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def place_picture(found: PlaceMap, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """A map in the colours of the viewer's heat map, RGBA, at most `MAP_SIDE` a side."""
     factor = min(1.0, MAP_SIDE / max(shape))
     small = PlaceMap(found.values, found.weights, found.cell * factor)
