@@ -7,9 +7,11 @@ weighted split conformal: Lei et al., J Am Stat Assoc 2018, 113:1094).
 
 Patches of a patient are not exchangeable with those of another, patients are. So q is
 a quantile in which each patient weighs one, however many patches it gave, and the new
-patient weighs one at infinity: the truth of a patch of a new patient is then within
+patient weighs one at infinity: the truth of a patch of a new patient would then be within
 the interval with at least the stated probability (Lee, Barber, Willett, arXiv
-2306.06342, "hierarchical conformal prediction"). Dunn, Wasserman, Ramdas (J Am Stat
+2306.06342, "hierarchical conformal prediction"), were the misses those of the network
+that scores it. They are of the networks of the folds, and the network that ships learnt
+from all patients, so about that probability is what can be said. Dunn, Wasserman, Ramdas (J Am Stat
 Assoc 2023, 118:2491) draw one patch a patient, over and over; this is the limit of
 that without the draws.
 """
@@ -221,7 +223,7 @@ def fit_interval(
     coverage: float = INTERVAL,
     scale: Scale = SCALES[SCALE],
 ) -> Interval:
-    """Interval that holds the truth of a patch of a new patient with this probability.
+    """Interval that holds the truth of a patch of a new patient with about this probability.
 
     Parameters
     ----------
