@@ -120,6 +120,7 @@ class CompiledNetwork(Network):
 
     def release(self) -> None:
         """Give back the memory of the last calls. Not while one is running."""
+        self._local = threading.local()  # its requests hold what they read and wrote
         self._compiled.release_memory()
 
 

@@ -21,6 +21,7 @@ from cellularity_core.conventions import DEFAULT_SET, FEATURE_MPP, METHODS
 from cellularity_core.engine import CompiledNetwork, Network, TorchNetwork, resolve_device
 from cellularity_core.errors import ModelError
 from cellularity_core.features import features
+from cellularity_core.memory import give_back_memory
 from cellularity_core.model_store import ModelSet, open_set
 from cellularity_core.nuclei import detect_nuclei, rescaled
 from cellularity_core.patch import Patch
@@ -205,6 +206,7 @@ class Scorer:
         """
         for network in self._networks.values():
             network.release()
+        give_back_memory()
 
     def _network(self, name: str) -> Network:
         described = dict(self.model_set.manifest["networks"][name])

@@ -136,11 +136,15 @@ def test_released_memory_is_given_back_and_scores_stay_the_same(scorer, patches)
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     [before] = scorer.score(patches[:1], maps=False)
-    held = resident()
     scorer.release()
-    assert held - resident() > 50e6
-    [after] = scorer.score(patches[:1], maps=False)
-    assert after.scores == before.scores
+    least = resident()
+    for _ in range(2):  # the first round is the easier one
+        [after] = scorer.score(patches[:1], maps=False)
+        held = resident()
+        scorer.release()
+        assert held - resident() > 50e6
+        assert after.scores == before.scores
+    assert resident() - least < 100e6
 
 
 def test_nuclei_fall_on_annotated_nuclei(scorer, patches, data_root):
