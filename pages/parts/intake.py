@@ -18,8 +18,9 @@ from pages.parts.state import Case
 IMPLAUSIBLE: Final = "pixel-size-implausible"
 """Note of a patch whose file states a pixel size that cannot be right."""
 
-MOST_PIXELS: Final = 200_000_000
-"""Pixels a session may hold, about 760 patches of 512 x 512; the rest is for the command."""
+MOST_PIXELS: Final = 400_000_000
+"""Pixels a session may hold, about 1500 patches of 512 x 512 and 1.2 GB of disk; the rest is
+for the command."""
 
 MOST_REASONS: Final = 20
 """Reasons shown at most; a ZIP can hold thousands of other files."""
@@ -83,7 +84,7 @@ def _take_in(case: Case, item: Patch | Rejected) -> None:
         )
         case.problems.append(Rejected(item.name, reason))
         return
-    case.add(item)
+    case.add(replace(item, pixels=case.parking.park(item.pixels)))
 
 
 def problems(case: Case) -> None:

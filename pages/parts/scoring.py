@@ -17,6 +17,7 @@ from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.layers import Layers, layers_of
 from pages.parts.models_active import active_set
+from pages.parts.parking import let_go
 from pages.parts.progress import work_through
 
 KEPT: Final = 64
@@ -217,6 +218,7 @@ def score_all(
 
     def step(patch: Patch) -> None:
         results[patch.sha256] = score(patch, on).result if score else result_of(patch, on)
+        let_go(patch.pixels)
 
     with st.empty():  # so that what follows keeps its place, and with it its state
         looked_at = next((patch for patch in waiting if patch.sha256 == first), None)
@@ -231,6 +233,8 @@ def score_all(
         doing=lambda patch: f"scoring {plain(patch.name)}",
         done=len(wanted) - len(waiting),
     )
+    if waiting:
+        rest([on])
 
 
 def _is_current(results: Mapping[str, PatchResult], patch: Patch, on: Engine) -> bool:

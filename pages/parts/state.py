@@ -12,6 +12,7 @@ import streamlit as st
 
 from cellularity_core.patch import Patch, Rejected
 from cellularity_core.results import PatchResult
+from pages.parts.parking import Parking
 
 if TYPE_CHECKING:
     from pages.parts.viewer import Drawing
@@ -108,6 +109,8 @@ class Case:
         long as it is the same object.
     tables : int
         How many tables of patches there were; part of the table's key.
+    parking : Parking
+        Where the patches' pixels are kept.
     """
 
     patches: dict[str, Patch] = field(default_factory=dict)
@@ -119,6 +122,7 @@ class Case:
     uploads: int = 0
     view: "tuple[Any, Drawing] | None" = None
     tables: int = 0
+    parking: Parking = field(default_factory=Parking)
 
     @property
     def patch(self) -> Patch | None:
@@ -160,6 +164,7 @@ class Case:
         self.problems.clear()
         self.results.clear()
         self.second.clear()
+        self.parking = Parking()
         self.current = None
         self.view = None
 
