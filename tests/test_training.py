@@ -11,17 +11,24 @@ from torch import nn
 
 from cellularity_core.conventions import MALIGNANT
 from cellularity_core.datasets import Sample
+from cellularity_core.errors import ModelError
 from cellularity_core.features import FEATURE_NAMES, features
 from cellularity_core.masks import segmentation_target
+from cellularity_core.networks import create
 from cellularity_core.points import NucleiPoints
-from cellularity_core.training.activations import Activations, crop_examples
+from cellularity_core.training.activations import (
+    Activations,
+    crop_examples,
+    make_activations,
+    read_activations,
+)
 from cellularity_core.training.augmentation import StainJitter, jitter_stain, random_view
 from cellularity_core.training.cascade import train_cascade
 from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import Compute, Schedule, fit, load_weights
 from cellularity_core.training.losses import level_loss, segmentation_loss
-from cellularity_core.training.recipes import Cascade, Segmentation
-from cellularity_core.training.segmentation import train_segmentation
+from cellularity_core.training.recipes import Cascade, Segmentation, recipe
+from cellularity_core.training.segmentation import network_description, train_segmentation
 from cellularity_core.training.targets import patch_target
 
 CPU = Compute(torch.device("cpu"), bf16=False)
@@ -233,6 +240,36 @@ def test_the_best_or_the_last_epoch_is_kept(tmp_path, keep_best, kept):
     )
     assert best["epoch"] == kept
     assert model.weight.item() == weights[kept]
+
+
+def test_a_run_goes_on_only_as_it_was_begun(tmp_path):
+    regression(tmp_path, resume=False, epochs=1)
+    with pytest.raises(ModelError, match="made with other settings"):
+        regression(tmp_path, resume=True, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        regression(tmp_path, resume=False, epochs=2, stop_after=0)
+    assert not any((tmp_path / name).exists() for name in ("done.json", "best.pt"))
+    regression(tmp_path, resume=True, epochs=2)
+
+
+def test_maps_of_another_network_are_made_anew(tmp_path):
+    settings = dataclasses.replace(recipe("breast-1").segmentation, encoder="resnet18")
+    item = Loaded(
+        Sample(Path("made.png"), "made", "p", "site"), np.full((128, 128, 3), 180, np.uint8)
+    )
+
+    def features(network, views=1):
+        make_activations(network, [item], settings, CPU, out=tmp_path, views=views, seed=0)
+        return read_activations(tmp_path, "made").features
+
+    torch.manual_seed(0)
+    first, second = (create(network_description(settings)).eval() for _ in range(2))
+    made = features(first)
+    before = (tmp_path / "made.npz").stat().st_mtime_ns
+    np.testing.assert_array_equal(features(first), made)
+    assert (tmp_path / "made.npz").stat().st_mtime_ns == before
+    assert not np.array_equal(features(second), made)
+    assert len(features(second, views=2)) == 2
 
 
 def test_a_finished_run_is_not_done_again(tmp_path):

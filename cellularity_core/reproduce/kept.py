@@ -13,7 +13,7 @@ from cellularity_core.export import csv_text
 from cellularity_core.reproduce.material import truth_of
 from cellularity_core.reproduce.measure import Overlap, Scored
 from cellularity_core.training.images import Loaded
-from cellularity_core.training.loop import BEST, DONE, LOG
+from cellularity_core.training.loop import BEST, DONE, LOG, ORIGIN
 
 RUN: Final = "run.json"
 SETTINGS: Final = "settings.json"
@@ -92,7 +92,7 @@ def weight_files(folder: Path) -> list[Path]:
     kinds = (BEST, TREES, "*.npz", "*.json", "*.txt")
     found = {path for kind in kinds for path in folder.glob(kind)}
     found |= {path for phase in ("frozen", "joint") for path in (folder / phase).glob(BEST)}
-    own = {RUN, SETTINGS, DONE, ROW, "fields.json"}
+    own = {RUN, SETTINGS, ORIGIN, DONE, ROW, "fields.json"}
     return sorted(path for path in found if path.name not in own)
 
 

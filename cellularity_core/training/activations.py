@@ -4,6 +4,7 @@ The regressors after the segmentation (boosted trees, cascade) learn from these,
 that they meet maps as good, and as bad, as those of a new patient.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,17 +84,42 @@ def make_activations(
     views: int,
     seed: int = 0,
 ) -> None:
-    """Write the activations of each item to ``out/NAME.npz``; those there are kept."""
+    """Write the activations of each item to ``out/NAME.npz``.
+
+    Those that the same network made with the same settings are kept, so that a run that
+    was stopped goes on; any others are made anew.
+    """
     out.mkdir(parents=True, exist_ok=True)
     model.eval()
+    made_by = _origin(model, settings, views, seed)
     for item in items:
         path = out / f"{item.sample.name}.npz"
-        if path.exists():
+        if path.exists() and _made_by(path) == made_by:
             continue
         made = activations_of(model, item, settings, compute, views=views, seed=seed)
         part = path.with_suffix(".part.npz")
-        np.savez_compressed(part, plain=made.plain, views=made.views, features=made.features)
+        np.savez_compressed(
+            part,
+            plain=made.plain,
+            views=made.views,
+            features=made.features,
+            made_by=np.array(made_by),
+        )
         part.rename(path)
+
+
+def _origin(model: nn.Module, settings: Settings, views: int, seed: int) -> str:
+    """Checksum of the weights and of all else that activations depend on."""
+    digest = hashlib.sha256(repr((settings.view_mpp, settings.jitter, views, seed)).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _made_by(path: Path) -> str:
+    with np.load(path, allow_pickle=False) as file:
+        return str(file["made_by"]) if "made_by" in file else ""
 
 
 def read_activations(out: Path, name: str) -> Activations:

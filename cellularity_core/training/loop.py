@@ -1,6 +1,7 @@
 """One training loop for every network: logged, seeded, resumable after a kill."""
 
 import csv
+import dataclasses
 import json
 import logging
 import os
@@ -23,6 +24,8 @@ CHECKPOINT: Final = "checkpoint.pt"
 BEST: Final = "best.pt"
 LOG: Final = "log.csv"
 DONE: Final = "done.json"
+ORIGIN: Final = "made-with.json"
+"""What a run was made with; one that goes on must ask for the same."""
 CHOOSING: Final = "inner_"
 """Begins a column of the log measured on the patients held back to choose the epoch."""
 
@@ -138,7 +141,7 @@ def fit(
     description : mapping
         Stored beside the weights (network, data, seed).
     resume : bool
-        Go on from the last finished epoch where there is one.
+        Go on from the last finished epoch where there is one; else begin anew.
     before_epoch : callable, optional
         Model and epoch, before its first batch.
 
@@ -146,8 +149,14 @@ def fit(
     -------
     dict
         Metrics of the epoch kept.
+
+    Raises
+    ------
+    ModelError
+        If what is to be gone on with was made with other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _claim(out, {"schedule": dataclasses.asdict(schedule), "steps": steps, **description}, resume)
     if (out / DONE).exists() and resume:
         model.load_state_dict(load_weights(out / BEST)["model"])
         done: dict[str, float] = json.loads((out / DONE).read_text())
@@ -220,6 +229,24 @@ def fit(
     (out / DONE).write_text(json.dumps(best, indent=1))
     (out / CHECKPOINT).unlink(missing_ok=True)
     return best
+
+
+def _claim(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
+    """Hold the folder of a run to one description; without `resume` clear what is there."""
+    path = out / ORIGIN
+    wanted = json.dumps(settings, indent=1, sort_keys=True, default=str)
+    if resume and path.exists():
+        if path.read_text(encoding="utf-8") != wanted:
+            raise ModelError(
+                f"The run in '{out}' was made with other settings or data (its {ORIGIN} says "
+                "which), so it cannot go on with these; give another --out, or leave --resume out "
+                "to begin anew."
+            )
+        return
+    if not resume:
+        for name in (DONE, CHECKPOINT, BEST):
+            (out / name).unlink(missing_ok=True)
+    path.write_text(wanted, encoding="utf-8")
 
 
 def load_weights(path: Path) -> dict[str, Any]:
