@@ -31,6 +31,16 @@ URL = f"http://127.0.0.1:{PORT}"
 MOST_BYTES = 300_000
 MOST_COLOURS = 96
 WIDE, TABLET = 1280, 820
+RCB = {
+    "Largest dimension, mm": "20",
+    "Dimension across it, mm": "15",
+    "Cellularity, %": "30",
+    "Of it in situ, %": "10",
+    "Lowest, %": "12",
+    "Highest, %": "55",
+    "Positive nodes": "2",
+    "Largest metastasis, mm": "4",
+}
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
@@ -130,6 +140,26 @@ def score_first(page: Page, out: Path) -> None:
     shoot(page, out, "revealed.png", height=1560)
 
 
+def compare(page: Page, out: Path) -> None:
+    """The demo's patches by disagreement, and the first of them method beside method."""
+    page.goto(f"{URL}/compare")
+    page.locator(".st-key-analyse-demo button").click()
+    page.locator(".viewer-status:visible").get_by_text("Area above").wait_for()
+    shoot(page, out, "compare.png", height=1560)
+
+
+def rcb(page: Page, out: Path) -> None:
+    """A Residual Cancer Burden whose class the cellularity does not settle."""
+    page.goto(f"{URL}/rcb")
+    for label, value in RCB.items():
+        field = page.get_by_role("spinbutton", name=label)
+        field.fill(value)
+        field.press("Enter")
+        page.locator(READY).wait_for()
+    page.locator(".stPlotlyChart .main-svg").first.wait_for()
+    shoot(page, out, "rcb.png", height=900)
+
+
 def read(page: Page, out: Path) -> None:
     """The reader's desk, with a score half given."""
     page.goto(f"{URL}/read?reader=Reader+A")
@@ -171,7 +201,18 @@ def models(page: Page, out: Path) -> None:
 
 
 PAGES = {
-    take.__name__: take for take in (analyse, score_first, read, studies, agreement, audit, models)
+    take.__name__: take
+    for take in (
+        analyse,
+        compare,
+        score_first,
+        read,
+        studies,
+        agreement,
+        rcb,
+        models,
+        audit,
+    )
 }
 
 
