@@ -5,6 +5,7 @@ from typing import Final
 
 import streamlit as st
 
+from cellularity_core.model_store import available
 from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.compare_data import Side, by_disagreement, raters
@@ -80,7 +81,7 @@ def page() -> None:
 
 def _engines() -> list[Engine]:
     """The models in use, and a second set where one is asked for."""
-    left, right = st.columns(2)
+    left, right = st.columns(2) if len(available()) > 1 else (st.container(), st.container())
     with left:
         first = chosen_engine()
     with right:

@@ -92,12 +92,17 @@ def chosen_engine() -> Engine:
 def second_engine(first: Engine) -> Engine | None:
     """The scorer of a second model set, if the user asks for one to compare with the first."""
     others = [name for name in available() if name != first.scorer.model_set.name]
+    if not others:
+        st.caption(
+            "A second model set can be compared here as soon as there is one: the command "
+            "“cellularity recalibrate” or “cellularity train set” makes it."
+        )
+        return None
     name = st.selectbox(
         "Beside them, a second model set",
         others,
         None,
-        placeholder="none" if others else "there is no other set in the folder of the models",
-        disabled=not others,
+        placeholder="none",
         key=f"{state.COMPARE_SECOND}.{first.scorer.model_set.sha256[:12]}",
         persist_state="session",
     )

@@ -51,7 +51,7 @@ def settled(page: "Page") -> None:
 
 
 def scored_demo(page: "Page") -> None:
-    """The page Analyse with its empty state checked before, and now the demo."""
+    """The demo on a page whose empty state was checked before."""
     page.locator(".st-key-analyse-demo button").click()
     page.locator(".card").first.wait_for()
 
@@ -66,6 +66,7 @@ def half_a_score(page: "Page") -> None:
 READER: Final = next(iter(READERS))
 STEPS: Final[dict[str, tuple[str, Callable[["Page"], None] | None]]] = {
     "Analyse": (READER, scored_demo),
+    "Compare": (READER, scored_demo),
     "Read": (READER, half_a_score),
 }
 """Who opens a page, and what is done on it before it is looked at again."""
