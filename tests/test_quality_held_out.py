@@ -37,6 +37,7 @@ def test_what_is_shipped_seldom_calls_without_cause_on_patients_left_out() -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute and a half of work, on a core that others may use
 def test_limits_set_anew_hold_on_patients_left_out(data_root: Path) -> None:
     """Fewer patches and kinds than in training, so lines are held to the error of 25."""
     samples = load(f"brca-m2c:{data_root / 'brca_m2c'}") + load(f"ucsb:{data_root / 'ucsb_breast'}")
