@@ -244,12 +244,15 @@ def test_the_best_or_the_last_epoch_is_kept(tmp_path, keep_best, kept):
 
 def test_a_run_goes_on_only_as_it_was_begun(tmp_path):
     regression(tmp_path, resume=False, epochs=1)
-    with pytest.raises(ModelError, match="made with other settings"):
+    with pytest.raises(ModelError, match="not begun with these settings"):
         regression(tmp_path, resume=True, epochs=2)
     with pytest.raises(KeyboardInterrupt):
         regression(tmp_path, resume=False, epochs=2, stop_after=0)
     assert not any((tmp_path / name).exists() for name in ("done.json", "best.pt"))
     regression(tmp_path, resume=True, epochs=2)
+    (tmp_path / "made-with.json").unlink()
+    with pytest.raises(ModelError, match="not begun with these settings"):
+        regression(tmp_path, resume=True, epochs=2)
 
 
 def test_maps_of_another_network_are_made_anew(tmp_path):

@@ -235,11 +235,12 @@ def _claim(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
     """Hold the folder of a run to one description; without `resume` clear what is there."""
     path = out / ORIGIN
     wanted = json.dumps(settings, indent=1, sort_keys=True, default=str)
-    if resume and path.exists():
-        if path.read_text(encoding="utf-8") != wanted:
+    is_begun = any((out / name).exists() for name in (ORIGIN, DONE, CHECKPOINT))
+    if resume and is_begun:
+        if not path.exists() or path.read_text(encoding="utf-8") != wanted:
             raise ModelError(
-                f"The run in '{out}' was made with other settings or data (its {ORIGIN} says "
-                "which), so it cannot go on with these; give another --out, or leave --resume out "
+                f"The run in '{out}' was not begun with these settings (its {ORIGIN} says with "
+                "which), so it cannot go on with them; give another --out, or leave --resume out "
                 "to begin anew."
             )
         return
