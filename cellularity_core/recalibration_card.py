@@ -11,6 +11,10 @@ from cellularity_core.recalibration import Method, Recalibration
 NEAR_FLOOR: Final = 1.1
 """Half width, in floors, at which more patches hardly help."""
 
+ENOUGH: Final = 30
+"""Patients below which the curve of half widths is mostly noise: of 30 draws each of 12 to 20
+patients, most called a width out of reach that 80 patients reach."""
+
 MANY: Final = 2000
 """Patients above which a forecast from a few dozen is no number to name."""
 
@@ -115,17 +119,25 @@ def _forecast(one: Method, wanted: float | None) -> str:
     have, floor = one.curve[-1], floor_of(one.curve)
     if wanted is not None and wanted >= have.half_width:
         return f"A half width of {100 * wanted:.0f} is reached."
+    if have.patients < ENOUGH:
+        return (
+            f"How many more would narrow it cannot be told from {have.patients} patients; "
+            f"ask again with {ENOUGH}."
+        )
     if wanted is not None:
         patients = patients_needed(one.curve, wanted)
         if patients is None or patients > MANY:
             return (
-                f"A half width of {100 * wanted:.0f} is out of reach: near {100 * floor:.0f} more "
-                "patches no longer help, for reader and model differ by that much."
+                f"A half width of {100 * wanted:.0f} seems out of reach: the widths so far level "
+                f"out near {100 * floor:.0f}."
             )
+        patients = max(patients, have.patients + 1)
         return f"A half width of {100 * wanted:.0f} needs about {patients} patients."
     if have.half_width <= NEAR_FLOOR * floor:
         return "More patches would hardly narrow it."
     near = patients_needed(one.curve, NEAR_FLOOR * floor) if floor > 0 else None
+    if near is not None and near <= have.patients:
+        return "More patches would hardly narrow it."
     if near is None or near > MANY:
         return "It still narrows with every patient scored."
     return f"About {near} patients would bring it to {100 * NEAR_FLOOR * floor:.0f}."

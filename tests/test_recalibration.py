@@ -3,8 +3,10 @@
 import csv
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellularity_core import model_store
+from cellularity_core import model_store, recalibration_card
 from cellularity_core.calibration import (
     KNOTS,
     Calibration,
@@ -146,6 +148,27 @@ def test_forecast_by_hand():
     assert patients_needed(curve, 0.099) is None
     assert patients_needed(curve, 0.4) == 9
     assert floor_of([CurvePoint(10, 0.2), CurvePoint(20, 0.25)]) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("patients", "wanted", "words"),
+    [
+        ((10, 15, 20), 0.12, "cannot be told from 20 patients; ask again with 30"),
+        ((10, 15, 20), None, "cannot be told from 20 patients"),
+        ((10, 20, 40), 0.12, "needs about 5"),
+        ((10, 20, 40), 0.3, "is reached"),
+        ((10, 20, 40), 0.09, "seems out of reach: the widths so far level out near 10"),
+    ],
+)
+def test_a_forecast_says_no_more_than_the_widths_do(patients, wanted, words):
+    curve = [CurvePoint(n, 0.1 + 1 / n) for n in patients]
+    assert words in recalibration_card._forecast(SimpleNamespace(curve=curve), wanted)
+
+
+def test_a_forecast_never_asks_for_fewer_patients_than_there_are():
+    noisy = [CurvePoint(10, 0.3), CurvePoint(20, 0.12), CurvePoint(40, 0.16)]
+    said = recalibration_card._forecast(SimpleNamespace(curve=noisy), 0.155)
+    assert int(re.search(r"about (\d+) patients", said)[1]) > 40
 
 
 def test_the_learning_curve_falls_to_the_readers_own_noise():

@@ -237,7 +237,6 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
     """Train the boosted trees and write ``gbt.txt``; return each patch's score by trees
     that never saw its patient, in the order of the plan's items."""
     settings = plan.recipe.needed(plan.recipe.boosting, "boosting")
-    usable = learnable(named(plan, plan.items, None))
     maps = {i.sample.name: read_activations(plan.out / "maps", i.sample.name) for i in plan.items}
     fold = dict(zip((i.sample.name for i in plan.items), plan.fold_of, strict=True))
 
@@ -249,10 +248,17 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
         weights = np.full(len(targets), trust(item.sample))
         return np.concatenate([one.features, table]), targets, weights
 
-    made = {i.sample.name: examples(i) for i in usable}
+    made: dict[int, tuple[npt.NDArray[np.float64], ...]] = {}  # by item: most serve every fold
+    kept: list[Loaded] = []  # an identity is one as long as its item lives
 
-    def fit_trees(items: Sequence[Loaded]) -> boosting.BoostedTrees:
-        tables, targets, weights = zip(*(made[i.sample.name] for i in items), strict=True)
+    def fit_trees(k: int | None) -> boosting.BoostedTrees:
+        items = [i for i in plan.items if k is None or fold[i.sample.name] != k]
+        items = learnable(named(plan, items, k))  # fields named without the fold's patients
+        kept.extend(items)
+        for item in items:
+            if id(item) not in made:
+                made[id(item)] = examples(item)
+        tables, targets, weights = zip(*(made[id(i)] for i in items), strict=True)
         return boosting.train(
             np.concatenate(tables),
             np.concatenate(targets),
@@ -264,11 +270,11 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
 
     found = {}
     for k in range(plan.folds):
-        trees = fit_trees([i for i in usable if fold[i.sample.name] != k])
+        trees = fit_trees(k)
         for name, one in maps.items():
             if fold[name] == k:
                 found[name] = float(trees.predict(one.features[:1])[0])
-    fit_trees(usable).save(plan.out / "gbt.txt")
+    fit_trees(None).save(plan.out / "gbt.txt")
     return np.array([found[i.sample.name] for i in plan.items])
 
 
