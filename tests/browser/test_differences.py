@@ -23,7 +23,8 @@ def test_the_fold_opens_on_sentences_and_a_map_beside_the_nuclei(
     page.locator(".st-key-analyse-demo button").click()
     page.locator(".st-key-analyse-waterfall").wait_for()
     assert page.locator(".steps .card").count() == 5
-    assert page.locator(".viewer[data-shown]").count() == 1
+    page.locator(".viewer[data-shown]").first.wait_for()
+    assert page.locator(".viewer").count() == 1
     page.get_by_text("Why the methods differ, and where in the patch").click()
     page.get_by_text("points more than").wait_for()
     page.locator(".viewer[data-shown]").nth(1).wait_for()
