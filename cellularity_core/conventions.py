@@ -53,5 +53,8 @@ FEATURE_PIXELS: Final = 256 * 256
 INTERVAL: Final = 0.90
 """Nominal coverage of the interval of every score."""
 
+READER_SCALE: Final = "pathologist"
+"""Scale of a set that learnt from patches that pathologists scored."""
+
 WEAK_SCALE: Final = "weak TC"
 """Scale of a set trained on areas around nuclei points: no pathologist's score."""

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from cellularity_core.cli import main
 from cellularity_core.datasets import Sample
+from cellularity_core.errors import DataError
 from cellularity_core.networks import create
 from cellularity_core.points import NucleiPoints
 from cellularity_core.training import plan as stages
@@ -120,6 +121,28 @@ def test_nobody_is_held_back_where_no_epoch_is_chosen():
     assert plan.hold_back(plan.items, None, KEEPING) == (plan.items, [])
     alone = [patch(0, k=k) for k in range(3)]
     assert plan.hold_back(alone, 0, KEEPING) == (alone, [])
+
+
+def test_points_teach_no_score_where_a_pathologist_scored():
+    """Weak TC and a reader's scores are two scales, and only one is learnt."""
+    benign = patch(8)
+    benign = Loaded(dataclasses.replace(benign.sample, points=None, field="benign"), benign.pixels)
+    pointed, unknown = [patch(p) for p in range(6)], patch(9)
+    unknown = Loaded(dataclasses.replace(unknown.sample, points=None), unknown.pixels)
+    weak = plan_of([*pointed, benign, unknown])
+    assert stages.learnable(weak, weak.items) == [*pointed, benign]
+    read = plan_of([*weak.items, patch(6, 0.5), patch(7, 0.2)])
+    assert stages.learnable(read, read.items) == [benign, *read.items[-2:]]
+    # A part of the data without a score is on the scale of the whole.
+    assert stages.learnable(read, pointed) == []
+
+
+def test_a_fold_that_would_learn_no_score_is_refused():
+    pointed = [patch(p) for p in range(9)]
+    stages.check_graded(plan_of(pointed))
+    stages.check_graded(plan_of([*pointed, patch(9, 0.1), patch(10, 0.9)]))
+    with pytest.raises(DataError, match=r"1 patches are scored by a pathologist, none .* fold \d"):
+        stages.check_graded(plan_of([*pointed, patch(9, 0.1)]))
 
 
 def logged(folder: Path) -> list[dict[str, str]]:

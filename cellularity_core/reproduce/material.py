@@ -14,11 +14,10 @@ from cellularity_core.datasets import Sample, load, patient_folds
 from cellularity_core.errors import DataError
 from cellularity_core.export import csv_text
 from cellularity_core.training.images import Loaded, load_images
-from cellularity_core.training.targets import patch_target
+from cellularity_core.training.targets import graded, is_weak, patch_target, regressed, scale_of
 
 log = logging.getLogger(__name__)
 
-READER: Final = "pathologist"
 LIST_COLUMNS: Final = ("kind", "name", "patient", "role", "truth", "n_points", "field", "sha256")
 
 
@@ -69,11 +68,11 @@ class Material:
     @property
     def is_weak(self) -> bool:
         """Whether no pathologist scored any patch, so that every truth is weak TC."""
-        return not any(item.sample.scores for item in self.items)
+        return is_weak(self.items)
 
     @property
     def scale(self) -> str:
-        return WEAK_SCALE if self.is_weak else READER
+        return scale_of(self.items)
 
     @property
     def truth_word(self) -> str:
@@ -82,16 +81,11 @@ class Material:
 
     def graded(self, items: Sequence[Loaded]) -> list[Loaded]:
         """Items whose cellularity is known on the scale of this material."""
-        if self.is_weak:
-            return [item for item in items if item.sample.points is not None]
-        return [item for item in items if item.sample.scores]
+        return graded(items, self.is_weak)
 
     def regressed(self, items: Sequence[Loaded]) -> list[Loaded]:
         """Items a score is learnt from: graded ones and benign fields, which hold no tumour."""
-        known = {item.sample.name for item in self.graded(items)}
-        return [
-            item for item in items if item.sample.name in known or item.sample.field == "benign"
-        ]
+        return regressed(items, self.is_weak)
 
     def data_list(self) -> str:
         """Every image with its checksum, patient and truth, as CSV."""

@@ -75,7 +75,7 @@ def _plan(
 
     from cellularity_core.threads import usable_cores
     from cellularity_core.training.loop import Compute
-    from cellularity_core.training.plan import Plan
+    from cellularity_core.training.plan import Plan, check_graded
     from cellularity_core.training.recipes import recipe as named
 
     # Before data are read, which can take minutes.
@@ -86,7 +86,7 @@ def _plan(
         chosen.check_starts(*starts)
     torch.set_num_threads(threads or usable_cores())
     cv2.setNumThreads(1)
-    return Plan(
+    plan = Plan(
         out=out,
         data=data,
         recipe_name=recipe,
@@ -96,6 +96,9 @@ def _plan(
         resume=resume,
         epochs_scale=epochs_scale,
     )
+    if list(needs) != ["segmentation"]:
+        check_graded(plan)
+    return plan
 
 
 def train_segmentation(

@@ -43,7 +43,7 @@ from cellularity_core.training.segmentation import (
     train_segmentation,
     with_points,
 )
-from cellularity_core.training.targets import patch_target, trust
+from cellularity_core.training.targets import graded, is_weak, patch_target, regressed, trust
 
 HEADS: Final = {"regression": "direct-r", "classification": "direct-c"}
 INNER: Final = 6
@@ -169,13 +169,28 @@ def named(plan: Plan, items: Sequence[Loaded], fold: int | None) -> list[Loaded]
     ]
 
 
-def learnable(items: Sequence[Loaded]) -> list[Loaded]:
-    """Items with a target: scored, pointed, or benign as a whole."""
-    return [
-        item
-        for item in items
-        if item.sample.scores or item.sample.points is not None or item.sample.field == "benign"
-    ]
+def learnable(plan: Plan, items: Sequence[Loaded]) -> list[Loaded]:
+    """Items that teach a score on the plan's scale; see `targets.regressed`."""
+    return regressed(items, is_weak(plan.items))
+
+
+def check_graded(plan: Plan) -> None:
+    """Make sure that some cellularity is known outside every fold.
+
+    Raises
+    ------
+    DataError
+        If models of a fold would have nothing to learn a score from.
+    """
+    weak = is_weak(plan.items)
+    for fold in range(plan.folds):
+        if not graded(plan.split(fold)[0], weak):
+            known = "have nuclei points" if weak else "are scored by a pathologist"
+            raise DataError(
+                f"{len(graded(plan.items, weak))} patches {known}, none of them outside fold "
+                f"{fold} of {plan.folds}, so its models would learn no score; give such patches "
+                "of more patients" + ("." if weak else ", or none to learn weak TC from points.")
+            )
 
 
 def direct_settings(chosen: Recipe, head: str) -> Direct:
@@ -205,10 +220,10 @@ def direct_stage(plan: Plan, head: str, fold: int | None) -> None:
     training, validation = plan.split(fold)
     training, choosing = plan.hold_back(training, fold, settings.schedule, settings.whole)
     train_direct(
-        learnable(named(plan, training, fold)),
-        learnable(validation),
+        learnable(plan, named(plan, training, fold)),
+        learnable(plan, validation),
         settings,
-        choosing=learnable(choosing),
+        choosing=learnable(plan, choosing),
         start=plan.run("segmentation", fold) / BEST if settings.after_segmentation else None,
         **plan.options(HEADS[head], fold),
     )
@@ -219,16 +234,16 @@ def cascade_stage(plan: Plan, fold: int | None) -> None:
     settings = plan.recipe.needed(plan.recipe.cascade, "cascade")
     training, validation = plan.split(fold)
     training, choosing = plan.hold_back(training, fold, settings.frozen, settings.joint)
-    usable = learnable(named(plan, training, fold))
+    usable = learnable(plan, named(plan, training, fold))
     maps = [read_activations(plan.out / "maps", item.sample.name) for item in usable]
     train_cascade(
         usable,
         maps,
-        learnable(validation),
+        learnable(plan, validation),
         plan.run("segmentation", fold) / BEST,
         settings,
         plan.recipe.needed(plan.recipe.segmentation, "segmentation"),
-        choosing=learnable(choosing),
+        choosing=learnable(plan, choosing),
         **plan.options("cascade", fold),
     )
 
@@ -253,7 +268,7 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
 
     def fit_trees(k: int | None) -> boosting.BoostedTrees:
         items = [i for i in plan.items if k is None or fold[i.sample.name] != k]
-        items = learnable(named(plan, items, k))  # fields named without the fold's patients
+        items = learnable(plan, named(plan, items, k))  # fields named without the fold's patients
         kept.extend(items)
         for item in items:
             if id(item) not in made:

@@ -1,9 +1,15 @@
-"""Cellularity that a view of a sample is trained towards."""
+"""Cellularity that a view of a sample is trained towards, and whose scale it is on.
+
+One pathologist's score among the data puts all of it on a pathologist's scale. Weak TC of
+points is on another, so it then teaches no score: points teach the segmentation alone.
+"""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from cellularity_core.conventions import READER_SCALE, WEAK_SCALE
 from cellularity_core.datasets import Sample
 from cellularity_core.masks import weak_cellularity
 from cellularity_core.training.augmentation import View
@@ -29,6 +35,36 @@ def patch_target(item: Loaded) -> float:
     points = item.points
     whole = View(item.pixels, points.xy, points.label, item.sample.mpp)
     return view_target(item.sample, whole)
+
+
+def is_weak(items: Sequence[Loaded]) -> bool:
+    """Whether no pathologist scored any of the data, so that every reference is weak TC."""
+    return not any(item.sample.scores for item in items)
+
+
+def scale_of(items: Sequence[Loaded]) -> str:
+    """Scale of scores learnt from the data."""
+    return WEAK_SCALE if is_weak(items) else READER_SCALE
+
+
+def graded(items: Sequence[Loaded], weak: bool) -> list[Loaded]:
+    """Items whose cellularity is known: as weak TC of their points, or else by pathologists.
+
+    Parameters
+    ----------
+    items : sequence of Loaded
+    weak : bool
+        `is_weak` of all the data, of which `items` may be a part.
+    """
+    if weak:
+        return [item for item in items if item.sample.points is not None]
+    return [item for item in items if item.sample.scores]
+
+
+def regressed(items: Sequence[Loaded], weak: bool) -> list[Loaded]:
+    """Items a score is learnt from: graded ones and benign fields, which hold no tumour."""
+    known = {item.sample.name for item in graded(items, weak)}
+    return [i for i in items if i.sample.name in known or i.sample.field == "benign"]
 
 
 def trust(sample: Sample) -> float:
