@@ -18,7 +18,17 @@ from cellularity_core.quality.training import Case, Examples, examples, judged, 
 KEPT = 2
 """Fold whose patches are tried."""
 
-MUST = ("blur", "scale x2", "scale x0.5", "greyscale", "sepia", "IHC", "fluorescence", "photograph")
+MUST = (
+    "blur",
+    "scale x2",
+    "scale x0.5",
+    "greyscale",
+    "sepia",
+    "IHC",
+    "fluorescence",
+    "made-up scene",
+    "photograph",
+)
 """Groups of which at least 95 % are to be caught."""
 
 

@@ -6,11 +6,13 @@ with fine detail put back where a real scan would have it.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from skimage import data
 
 Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
@@ -36,6 +38,10 @@ IMMUNOSTAINS: Final = (
 )
 """Optical densities of haematoxylin and diaminobenzidine; the first is Ruifrok &
 Johnston's (Anal Quant Cytol Histol 2001, 23:291), the others are variations of it."""
+
+PHOTOGRAPHS: Final = ("astronaut", "chelsea", "coffee", "rocket")
+"""Real photographs, public domain or CC0, in the package scikit-image: a portrait, a cat, a
+cup of coffee and the launch of a rocket."""
 
 INKS: Final = {
     "blue": (1.5, 0.9, 0.15),
@@ -211,7 +217,7 @@ def folded(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def scene(rng: np.random.Generator, side: int = 512) -> Pixels:
-    """A made-up photograph: sky, ground and things of any colour, with noise."""
+    """A made-up scene: sky, ground and things of any colour, with noise."""
     y = np.linspace(0, 1, side, dtype=np.float32)[:, None, None]
     top, bottom = rng.uniform(60, 255, (2, 3)).astype(np.float32)
     light = np.ascontiguousarray(
@@ -229,6 +235,25 @@ def scene(rng: np.random.Generator, side: int = 512) -> Pixels:
             cv2.rectangle(light, centre, corner, colour, -1)
     light = np.asarray(cv2.GaussianBlur(light, (0, 0), 1.0), np.float32)
     return _light(light + rng.normal(0, 4, light.shape))
+
+
+def photographed(name: str, rng: np.random.Generator, side: int = 512) -> Pixels:
+    """A square window of a photograph, half to all of its shorter side, perhaps mirrored."""
+    whole = _photograph(name)
+    size = int(min(whole.shape[:2]) * rng.uniform(0.5, 1.0))
+    y, x = (int(rng.integers(length - size + 1)) for length in whole.shape[:2])
+    window = whole[y : y + size, x : x + size]
+    if rng.random() < 0.5:
+        window = window[:, ::-1]
+    how = cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
+    return np.asarray(
+        cv2.resize(np.ascontiguousarray(window), (side, side), interpolation=how), np.uint8
+    )
+
+
+@cache
+def _photograph(name: str) -> Pixels:
+    return np.asarray(getattr(data, name)(), np.uint8)
 
 
 def _band(
@@ -307,6 +332,11 @@ def _varied(change: Callable[..., Pixels], *settings: Any) -> Spoil:
     return lambda pixels, rng: change(pixels, *settings, rng)
 
 
+def _pictured(name: str) -> Spoil:
+    """A photograph instead of the patch."""
+    return lambda _, rng: photographed(name, rng)
+
+
 def _in_some_immunostain(
     pixels: Pixels, where: str, strength: float, rng: np.random.Generator
 ) -> Pixels:
@@ -341,10 +371,12 @@ def _spoils() -> dict[str, tuple[str, Spoil]]:
             )
     for colours in ("nuclei", "green", "red", "three"):
         table[f"fluorescence-{colours}"] = ("fluorescence", _varied(fluorescent, colours))
-    table["scene"] = ("photograph", lambda _, rng: scene(rng))
+    table["scene"] = ("made-up scene", lambda _, rng: scene(rng))
     for ink in INKS:
         table[f"pen-{ink}"] = ("pen", _varied(inked, ink))
     table["fold"] = ("fold", folded)
+    for name in PHOTOGRAPHS:  # last, since a kind's place in this table seeds it
+        table[f"photograph-{name}"] = ("photograph", _pictured(name))
     return table
 
 
