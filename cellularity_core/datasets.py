@@ -192,6 +192,53 @@ LOADERS: Final[dict[str, Callable[[Path], list[Sample]]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the card of a model says of a kind of data set that it learnt from.
+
+    Attributes
+    ----------
+    tissue : str
+        What it holds, after "Trained on".
+    terms : str
+        Where it is from and under which terms.
+    treated : bool
+        Whether it is tissue after neoadjuvant treatment.
+    lacks_benign : bool
+        Whether its points name benign epithelium tumour.
+    publishable : bool
+        Whether this project publishes weights learnt from it under its own licence.
+    """
+
+    tissue: str
+    terms: str
+    treated: bool = False
+    lacks_benign: bool = False
+    publishable: bool = True
+
+
+SOURCES: Final = {
+    "brca-m2c": Source(
+        "few and mostly untreated primary tumours of three TCGA tissue source sites",
+        "BRCA-M2C (Abousamra et al., ICCV 2021; BSD-3, images from TCGA)",
+        lacks_benign=True,
+    ),
+    "ucsb": Source(
+        "one collection of micro-array fields",
+        "the UCSB benchmark (Drelie Gelasca et al., ICIP 2008; a public research benchmark whose "
+        "terms are unsettled, used for training only, not redistributed)",
+    ),
+    "breastpathq": Source(
+        "patches of resected tumours of the BreastPathQ challenge, or in its layout",
+        "BreastPathQ (Petrick et al., JMI 2021), or the user's own patches in its layout, under "
+        "the terms that came with them",
+        treated=True,
+        publishable=False,
+    ),
+}
+"""By kind of data set, as in `LOADERS`."""
+
+
 def patient_folds(samples: Sequence[Sample], k: int, seed: int = 0) -> np.ndarray:
     """Fold of each sample: patients dealt over `k` folds, site by site.
 

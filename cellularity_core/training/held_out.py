@@ -4,24 +4,39 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from cellularity_core.agreement import icc_a1, mse
+from cellularity_core.agreement import icc_a1, mse, to_bins
 from cellularity_core.errors import ModelError
 from cellularity_core.evaluation import auc, figures
+from cellularity_core.export import csv_text
 from cellularity_core.networks import create
 from cellularity_core.training.cascade import predict_cascade
+from cellularity_core.training.coverage import coverage_by
 from cellularity_core.training.direct import predict_direct
 from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import BEST, DONE, load_weights
 from cellularity_core.training.plan import HEADS, Plan, boosting_stage, direct_settings
-from cellularity_core.training.targets import patch_target
+from cellularity_core.training.targets import graded, patch_target
 from cellularity_core.uncertainty import coverage_report, fit_interval
 
 Scores = npt.NDArray[np.float64]
+
+BIN_NAMES: Final = ("0-0.25", "0.25-0.5", "0.5-0.75", "0.75-1")
+"""Of `agreement.to_bins`."""
+HELD_OUT: Final = "held-out.csv"
+HELD_OUT_COLUMNS: Final = (
+    "patch",
+    "patient",
+    "fold",
+    "site",
+    "reference",
+    "reference_kind",
+    "field",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +55,11 @@ class HeldOut:
     def by_name(self) -> dict[str, float]:
         return {i.sample.name: float(s) for i, s in zip(self.items, self.scores, strict=True)}
 
-    def graded(self) -> tuple[list[Loaded], Scores, Scores]:
-        """Patches with a reference, that reference, and their scores.
-
-        The reference is a pathologist's where there is one, else weak TC of the points.
-        """
-        kept = [k for k, i in enumerate(self.items) if i.sample.scores]
-        if not kept:
-            kept = [k for k, i in enumerate(self.items) if i.sample.points is not None]
-        items = [self.items[k] for k in kept]
-        return items, np.array([patch_target(i) for i in items]), self.scores[kept]
+    def graded(self, weak: bool) -> tuple[list[Loaded], Scores, Scores]:
+        """Patches with a reference, that reference, and their scores; see `targets.graded`."""
+        items, table = graded(self.items, weak), self.by_name()
+        truth = np.array([patch_target(i) for i in items])
+        return items, truth, np.array([table[i.sample.name] for i in items])
 
 
 def held_out_scores(plan: Plan, networks: Mapping[str, Any]) -> dict[str, HeldOut]:
@@ -102,9 +112,28 @@ def combine(held_out: Mapping[str, HeldOut], methods: Sequence[str]) -> HeldOut:
     )
 
 
-def measured(held_out: HeldOut) -> dict[str, Any]:
-    """A method's entry in the manifest: figures with intervals, and the interval of a score."""
-    items, truth, score = held_out.graded()
+def measured(held_out: HeldOut, weak: bool, folds: Mapping[str, int]) -> dict[str, Any]:
+    """A method's entry in the manifest: figures with intervals, and the interval of a score.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+    weak : bool
+        Whether the reference is weak TC; see `targets.graded`.
+    folds : mapping of str to int
+        Fold of each patch, by its name.
+
+    Raises
+    ------
+    ModelError
+        If no patch has a reference.
+    """
+    items, truth, score = held_out.graded(weak)
+    if not items:
+        raise ModelError(
+            "No patch of the folds that were trained has a known cellularity, so nothing can be "
+            "measured; train the other folds with --fold."
+        )
     patients = [i.sample.patient for i in items]
     out: dict[str, Any] = {
         name: [_finite(v) for v in values]
@@ -120,10 +149,18 @@ def measured(held_out: HeldOut) -> dict[str, Any]:
     out["auc"] = _finite(auc(fields["malignant"], fields["benign"]))
     report = coverage_report(truth, score, None, patients)
     out["coverage"], out["mean_width"] = report["coverage"], report["mean_width"]
+    bins = [BIN_NAMES[b] for b in to_bins(score)]
+    out["coverage_by"] = {
+        "fold": coverage_by(truth, score, patients, [str(folds[i.sample.name]) for i in items]),
+        "site": coverage_by(truth, score, patients, [i.sample.site for i in items]),
+        "score": coverage_by(truth, score, patients, bins, left_out=patients),
+    }
     return {"interval": fit_interval(truth, score, None, patients).to_json(), "figures": out}
 
 
-def means(held_out: Mapping[str, HeldOut], methods: Sequence[str]) -> list[dict[str, Any]]:
+def means(
+    held_out: Mapping[str, HeldOut], methods: Sequence[str], weak: bool
+) -> list[dict[str, Any]]:
     """Figures of the mean of every subset of methods, on the patches that all scored.
 
     Returns
@@ -138,7 +175,7 @@ def means(held_out: Mapping[str, HeldOut], methods: Sequence[str]) -> list[dict[
             one = combine(held_out, some)
             kept = [k for k, i in enumerate(one.items) if i.sample.name in shared]
             both = HeldOut([one.items[k] for k in kept], one.scores[kept])
-            items, truth, score = both.graded()
+            items, truth, score = both.graded(weak)
             rows.append(
                 {
                     "ingredient": f"{' + '.join(some)}, {len(items)} patches",
@@ -147,6 +184,69 @@ def means(held_out: Mapping[str, HeldOut], methods: Sequence[str]) -> list[dict[
                 }
             )
     return rows
+
+
+def held_out_csv(
+    items: Sequence[Loaded],
+    folds: Mapping[str, int],
+    held_out: Mapping[str, HeldOut],
+) -> str:
+    """Every held-out score, so that other figures of them need no training.
+
+    Parameters
+    ----------
+    items : sequence of Loaded
+    folds : mapping of str to int
+        Fold that each patch was held out in, by its name.
+    held_out : mapping of str to HeldOut
+        By method.
+
+    Returns
+    -------
+    str
+        CSV, a row a patch. ``patient`` is a number. ``reference_kind`` is ``reader``, ``weak``
+        (of points: no reference of a set on a reader's scale) or ``field`` (0 for a benign
+        one, none for a malignant one). A score that a method did not give is empty.
+    """
+    patients = sorted({item.sample.patient for item in items})
+    tables = {method: one.by_name() for method, one in held_out.items()}
+    return csv_text(
+        [
+            {
+                "patch": (sample := item.sample).name,
+                "patient": patients.index(sample.patient) + 1,
+                "fold": folds[sample.name],
+                "site": sample.site,
+                **_reference(item),
+                **{m: _digits(table.get(sample.name)) for m, table in tables.items()},
+            }
+            for item in items
+        ],
+        (*HELD_OUT_COLUMNS, *tables),
+    )
+
+
+def _reference(item: Loaded) -> dict[str, Any]:
+    sample = item.sample
+    kind = (
+        "reader"
+        if sample.scores
+        else "weak"
+        if sample.points is not None
+        else "field"
+        if sample.field
+        else None
+    )
+    known = kind in ("reader", "weak") or sample.field == "benign"
+    return {
+        "reference": _digits(patch_target(item)) if known else None,
+        "reference_kind": kind,
+        "field": sample.field,
+    }
+
+
+def _digits(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6f}"
 
 
 def _field_scores(held_out: HeldOut, label: str) -> Scores:

@@ -190,6 +190,8 @@ class Recipe:
         Methods whose mean is the set's headline score; none has no such score.
     chosen : str
         What of it was chosen on which patients: the cards say so, as it flatters figures.
+    chosen_on : tuple of str
+        Kinds of data set of those patients; none where `chosen` holds of any data.
     """
 
     name: str = ""
@@ -200,6 +202,7 @@ class Recipe:
     direct_classes: Direct | None = None
     combined: tuple[str, ...] = ()
     chosen: str = ""
+    chosen_on: tuple[str, ...] = ()
 
     def parts(self) -> tuple[str, ...]:
         """Names of the methods it speaks of."""
