@@ -463,6 +463,48 @@ def test_official_parts_keep_patients_apart(
     assert "left out" in caplog.text
 
 
+def official(
+    monkeypatch: pytest.MonkeyPatch, *others: Loaded, scores: tuple[float, ...] = (0.2, 0.4)
+) -> list[Loaded]:
+    """Six scored training and two test patches of as many patients, and others."""
+    items = [
+        *(
+            _loaded(f"train{k}", f"a{k}", pointed=False, scores=(0.2,), part="train")
+            for k in range(6)
+        ),
+        _loaded("test0", "t0", pointed=False, scores=(0.2, 0.4), part="test"),
+        _loaded("test1", "t1", pointed=False, scores=scores, part="test"),
+        *others,
+    ]
+    monkeypatch.setattr(material, "load", lambda _: [item.sample for item in items])
+    monkeypatch.setattr(material, "load_images", lambda _: items)
+    monkeypatch.setattr(material, "_checksum", lambda item: item.sample.name)
+    return items
+
+
+def test_no_patient_whose_nuclei_are_measured_is_learnt_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    official(monkeypatch, *(_loaded(f"cells{k}", f"a{k}") for k in range(6)))
+    found = gather(["breastpathq:x"], folds=3, fold_limit=1, seed=0)
+    (split,) = found.splits
+    held = {item.sample.patient for item in split.measured if item.sample.points is not None}
+    assert len(held) == 2
+    learnt = {item.sample.name for item in split.training}
+    left = [k for k in range(6) if f"a{k}" not in held]
+    assert learnt == {f"{what}{k}" for what in ("train", "cells") for k in left}
+    truths = {row["name"]: row["truth"] for row in csv.DictReader(io.StringIO(found.data_list()))}
+    assert truths["train0"] == "0.2" and truths["cells0"] == ""  # never weak TC among scores
+
+
+def test_measured_patches_that_a_pathologist_missed_are_named_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    official(monkeypatch, scores=(0.4,))
+    with pytest.raises(DataError, match="fewer scored test1 than others"):
+        gather(["breastpathq:x"], folds=3, fold_limit=1, seed=0)
+
+
 def test_two_images_of_one_name_are_refused(patches: Path) -> None:
     with pytest.raises(CellularityError, match="Two images are called"):
         gather([f"brca-m2c:{patches}"] * 2, folds=3, fold_limit=1, seed=0)

@@ -18,6 +18,8 @@ from cellularity_core.training.targets import graded, is_weak, patch_target, reg
 
 log = logging.getLogger(__name__)
 
+NAMED: Final = 5
+"""Patches that a refusal names before it counts."""
 LIST_COLUMNS: Final = ("kind", "name", "patient", "role", "truth", "n_points", "field", "sha256")
 
 
@@ -90,6 +92,7 @@ class Material:
     def data_list(self) -> str:
         """Every image with its checksum, patient and truth, as CSV."""
         roles: dict[str, list[str]] = {item.sample.name: [] for item in self.items}
+        graded = {item.sample.name for item in self.graded(self.items)}
         for split in self.splits:
             for role in ("training", "validation", "measured"):
                 for item in getattr(split, role):
@@ -104,7 +107,9 @@ class Material:
                     "name": sample.name,
                     "patient": sample.patient,
                     "role": "; ".join(roles[sample.name]) or "left out",
-                    "truth": " ".join(f"{score:g}" for score in truth_of(item)),
+                    "truth": " ".join(f"{score:g}" for score in truth_of(item))
+                    if sample.name in graded
+                    else "",
                     "n_points": "" if points is None else len(points.label),
                     "field": sample.field or "",
                     "sha256": _checksum(item),
@@ -125,6 +130,12 @@ def pointed(items: Sequence[Loaded]) -> list[Loaded]:
     return [item for item in items if item.sample.points is not None]
 
 
+def short_of_readers(items: Sequence[Loaded]) -> list[Loaded]:
+    """Scored items that fewer pathologists scored than others of these."""
+    most = max((len(item.sample.scores) for item in items), default=0)
+    return [item for item in items if 0 < len(item.sample.scores) < most]
+
+
 def gather(specs: Sequence[str], *, folds: int, fold_limit: int, seed: int) -> Material:
     """Read the data and split it.
 
@@ -135,7 +146,8 @@ def gather(specs: Sequence[str], *, folds: int, fold_limit: int, seed: int) -> M
     Raises
     ------
     DataError
-        If data cannot be read, two images share a name, or a side would be empty.
+        If data cannot be read, two images share a name, a side would be empty, or
+        measured patches differ in how many pathologists scored them.
     """
     samples: list[Sample] = []
     kinds: dict[str, str] = {}
@@ -163,7 +175,20 @@ def gather(specs: Sequence[str], *, folds: int, fold_limit: int, seed: int) -> M
                     f"The split '{split.name}' has no image for {side}; give more patients, "
                     "or fewer folds with --folds."
                 )
+    _check_readers([item for split in splits for item in split.measured])
     return Material(tuple(specs), items, kinds, splits, measured_part)
+
+
+def _check_readers(measured: Sequence[Loaded]) -> None:
+    """Refuse what no figure can be made of before days of training, not after."""
+    short = [item.sample.name for item in short_of_readers(measured)]
+    if short:
+        more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
+        raise DataError(
+            "A figure is a mean over the pathologists who scored every measured patch, and fewer "
+            f"scored {', '.join(short[:NAMED])}{more} than others; complete their scores in the "
+            "file of labels, or take their lines out."
+        )
 
 
 def _held_out(items: Sequence[Loaded], fold: int, folds: int, seed: int) -> Split:
@@ -191,9 +216,8 @@ def _official(items: Sequence[Loaded], measured_part: str, folds: int, seed: int
         rest = _held_out(others, 0, folds, seed)
         training += rest.training
         measured += rest.measured
-    graded = [item for item in measured if item.sample.scores]
-    validation = _apart(validation, graded, "validation")
-    training = _apart(training, [*graded, *validation], "training")
+    validation = _apart(validation, measured, "validation")
+    training = _apart(training, [*measured, *validation], "training")
     return Split("official", training, validation, measured)
 
 
