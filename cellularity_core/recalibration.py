@@ -82,6 +82,8 @@ class Recalibration:
     unfit : tuple of (str, str)
         Images left out, and why.
     readings : Readings
+    fitted_to : tuple of str
+        SHA-256 of the pixels of each patch that it rests on, as `Patch.sha256`, sorted.
     """
 
     source: ModelSet
@@ -91,6 +93,7 @@ class Recalibration:
     patients: int
     unfit: tuple[tuple[str, str], ...]
     readings: Readings
+    fitted_to: tuple[str, ...] = ()
 
 
 def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration:
@@ -116,6 +119,7 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
     require_patients(len({reading.patient for reading in readings.rows}))
     scores: list[Mapping[str, float]] = []
     kept: list[Reading] = []
+    checksums: list[str] = []
     unfit: list[tuple[str, str]] = []
     pairs = zip(readings.rows, scorer.score(_patches(readings.rows), maps=False), strict=True)
     for reading, result in pairs:
@@ -124,6 +128,7 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
             unfit.append((reading.image.name, ", ".join(result.quality.flags)))
             continue
         kept.append(reading)
+        checksums.append(result.sha256)
         scores.append(values)
     patients = np.array([reading.patient for reading in kept])
     require_patients(len(set(patients)))
@@ -137,7 +142,14 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
             raise DataError(f"{method}: {error}") from None
         methods[method] = _method(found, truth, patients)
     return Recalibration(
-        source, scale, methods, len(kept), len(set(patients)), tuple(unfit), readings
+        source,
+        scale,
+        methods,
+        len(kept),
+        len(set(patients)),
+        tuple(unfit),
+        readings,
+        tuple(sorted(checksums)),
     )
 
 
@@ -202,6 +214,7 @@ def manifest_of(made: Recalibration, name: str) -> dict[str, Any]:
         "software": __version__,
         "scale": made.scale,
         "recalibrated_from": {"name": source.name, "sha256": source.sha256},
+        "fitted_to": list(made.fitted_to),
         "calibration": {m: one.calibration.to_json() for m, one in made.methods.items()},
         "methods": {
             m: _unmeasured(source.manifest["methods"][m])

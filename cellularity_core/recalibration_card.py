@@ -47,7 +47,8 @@ def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
         f"Networks and trees are those of `{source.name}` (checksum {source.sha256[:12]}), "
         "unchanged; its card says how they were trained. Each method's score is mapped by a "
         "monotone curve, fitted to the reader's scores and drawn towards the identity where they "
-        f"are few. It rests on {made.patches} patches of {made.patients} patients.",
+        f"are few. It rests on {made.patches} patches of {made.patients} patients, which "
+        "`cellularity evaluate` knows by checksums of their pixels and leaves out of its figures.",
         "",
         *(
             []

@@ -305,6 +305,8 @@ def test_end_to_end_a_known_reader_is_found_again(models, scored, capsys):
     assert made.manifest["recalibrated_from"] == {"name": "breast-1", "sha256": source.sha256}
     assert made.sha256 != source.sha256
     assert tuple(made.manifest["calibration"]) == source.methods
+    images = [load_patch((table.parent / n).read_bytes(), n, 0.5) for n in wanted]
+    assert made.manifest["fitted_to"] == sorted(image.sha256 for image in images)
     about = made.manifest["methods"]["gbt"]
     assert about["figures"]["mse"][0] < about["before"]["mse"][0]
 

@@ -1,7 +1,7 @@
 """``cellularity evaluate``: what a model set scores, and how well it agrees with the truth."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from cellularity_core.reproduce import charts, measure, panels
 from cellularity_core.reproduce.document import Document, Picture, Table, Text, number, with_limits
 from cellularity_core.reproduce.figures import histogram, views_of
 from cellularity_core.reproduce.material import Material, sha256_of, truth_of
+from cellularity_core.reproduce.measurable import ALL, groups, left_out, warnings
 from cellularity_core.reproduce.measure import Scored
 from cellularity_core.reproduce.results import FOOT, facts_table, versions, write_report
 from cellularity_core.results import PatchResult
@@ -28,11 +29,10 @@ from cellularity_core.training.images import Loaded, load_images
 
 log = logging.getLogger(__name__)
 
-ALL: Final = "all"
 DATA_LIST: Final = "data.csv"
 SCORE_COLUMNS: Final = (
     *("name", "patient", "part", "field", "method", "score", "low", "high", "truth"),
-    *("truth_scale", "score_scale"),
+    *("truth_scale", "score_scale", "left_out"),
 )
 TABLE_COLUMNS: Final = (
     *("method", "patches", "truth", "truth_scale", "score_scale", "statistic", "value", "low"),
@@ -54,7 +54,7 @@ class Measured:
     fields : mapping
         See `measure.fields`.
     n : int
-        Patches with a truth and a score.
+        Patches that the agreement is of.
     inside : float or None
         Share of truths within the score's own 90 % interval.
     """
@@ -83,24 +83,23 @@ def evaluate(scorer: Scorer, specs: Sequence[str], out: Path) -> None:
     Raises
     ------
     DataError
-        If the data cannot be read or hold nothing to compare with.
+        If the data cannot be read, or nothing is there to compare with, or the set's
+        scale was fitted to all of it; before anything is scored.
     """
     material = _material(specs)
-    results = _score(scorer, material.items)
-    if not material.graded(material.items) and not any(i.sample.field for i in material.items):
-        raise DataError(
-            "No image has a score, nuclei points or a field label to compare with; use "
-            "`cellularity score` for scores alone."
-        )
-    found = [
-        _measure(material, results, method, part)
-        for method in scorer.methods
-        for part in _parts(material)
-    ]
+    without = left_out(scorer.model_set, material)
     out.mkdir(parents=True, exist_ok=True)
     (out / DATA_LIST).write_text(material.data_list(), encoding="utf-8")
-    rows = _score_rows(material, results, scorer.model_set.scale)
+    results = _score(scorer, material.items)
+    # Before any figure: scoring takes hours, and nothing after it may cost it.
+    rows = _score_rows(material, results, scorer.model_set.scale, without)
     (out / "scores.csv").write_text(export.csv_text(rows, SCORE_COLUMNS), encoding="utf-8")
+    found = [
+        _measure(material, results, method, group, graded, without)
+        for method in scorer.methods
+        for group, graded in groups(material, without).items()
+    ]
+    said = warnings(scorer.model_set, material, without)
     table = _table_rows(found, material.scale, scorer.model_set.scale)
     (out / "tables.csv").write_text(export.csv_text(table, TABLE_COLUMNS), encoding="utf-8")
     facts = _facts(scorer, specs, out / DATA_LIST)
@@ -109,34 +108,12 @@ def evaluate(scorer: Scorer, specs: Sequence[str], out: Path) -> None:
         "versions": versions(),
         "truth_scale": material.scale,
         "score_scale": scorer.model_set.scale,
-        "warnings": warnings(scorer, material),
+        "warnings": said,
+        "left_out": without,
         "methods": [_plain(one) for one in found],
     }
     (out / "results.json").write_text(export.json_text(content), encoding="utf-8")
-    write_report(out, _report(scorer, material, found, results, facts))
-
-
-def warnings(scorer: Scorer, material: Material) -> list[str]:
-    """What flatters or shifts the figures, in sentences."""
-    said = []
-    shared = sorted(set(material.kinds.values()) & set(scorer.model_set.manifest.get("data", ())))
-    if shared:
-        said.append(
-            f"The model set '{scorer.model_set.name}' was trained on data of the kind "
-            f"{', '.join(shared)}, so patches measured here may have been among those it learnt "
-            "from. Figures on them flatter; its card has those of patients it never saw."
-        )
-    if scorer.model_set.scale != material.scale:
-        said.append(
-            f"The scores are on the scale '{scorer.model_set.scale}', the truth is "
-            f"'{material.scale}': MSE, kappa and ICC(A,1) also measure how the scales differ. "
-            "`cellularity recalibrate` maps scores to a reader's scale."
-        )
-    if material.is_weak and material.graded(material.items):
-        said.append(
-            "Every truth here is weak TC, made from nuclei points; it is not a pathologist's score."
-        )
-    return said
+    write_report(out, _report(scorer, material, found, results, facts, said))
 
 
 def _material(specs: Sequence[str]) -> Material:
@@ -167,20 +144,20 @@ def _score(scorer: Scorer, items: Sequence[Loaded]) -> dict[str, PatchResult]:
     return {item.sample.name: result for item, result in zip(items, results, strict=True)}
 
 
-def _parts(material: Material) -> list[str]:
-    parts = {item.sample.part for item in material.graded(material.items)}
-    named = [part for part in ("train", "validation", "test") if part in parts]
-    return [ALL, *named] if len(named) > 1 else [ALL]
-
-
 def _measure(
-    material: Material, results: Mapping[str, PatchResult], method: str, part: str
+    material: Material,
+    results: Mapping[str, PatchResult],
+    method: str,
+    group: str,
+    graded: Collection[str],
+    without: Collection[str],
 ) -> Measured:
-    graded = {item.sample.name for item in material.graded(material.items)}
     scored, inside = [], []
     for item in material.items:
         sample, score = item.sample, results[item.sample.name].scores[method]
-        if score.value is None or (part != ALL and sample.part != part):
+        if score.value is None or sample.name in without:
+            continue
+        if group != ALL and sample.part != group:
             continue
         truths = truth_of(item) if sample.name in graded else ()
         scored.append(Scored(sample.name, sample.patient, truths, sample.field or "", score.value))
@@ -189,7 +166,7 @@ def _measure(
     has_truth = [one for one in scored if one.truths]
     return Measured(
         method,
-        part,
+        group,
         measure.agreement(scored, material.truth_word) if has_truth else {},
         measure.fields(scored) if any(one.field for one in scored) else {},
         len(has_truth),
@@ -198,8 +175,9 @@ def _measure(
 
 
 def _score_rows(
-    material: Material, results: Mapping[str, PatchResult], scale: str
+    material: Material, results: Mapping[str, PatchResult], scale: str, without: Mapping[str, str]
 ) -> list[dict[str, Any]]:
+    graded = {item.sample.name for item in material.graded(material.items)}
     return [
         {
             "name": item.sample.name,
@@ -210,9 +188,12 @@ def _score_rows(
             "score": score.value,
             "low": score.low,
             "high": score.high,
-            "truth": " ".join(f"{truth:g}" for truth in truth_of(item)),
-            "truth_scale": material.scale if truth_of(item) else "",
+            "truth": " ".join(f"{truth:g}" for truth in truth_of(item))
+            if item.sample.name in graded
+            else "",
+            "truth_scale": material.scale if item.sample.name in graded else "",
             "score_scale": scale,
+            "left_out": without.get(item.sample.name, ""),
         }
         for item in material.items
         for method, score in results[item.sample.name].scores.items()
@@ -284,6 +265,7 @@ def _report(
     found: Sequence[Measured],
     results: Mapping[str, PatchResult],
     facts: Mapping[str, str],
+    said: Sequence[str],
 ) -> Document:
     name, word = scorer.model_set.name, material.truth_word
     parts: list[Text | Table | Picture] = []
@@ -313,7 +295,7 @@ def _report(
             f"scale '{scorer.model_set.scale}', the truth is '{material.scale}'."
         ],
         parts=parts,
-        warning=" ".join(warnings(scorer, material)),
+        warning=" ".join(said),
         foot=f"{FOOT} {export.SOFTWARE}",
     )
 
