@@ -25,7 +25,7 @@ from cellularity_core.training.activations import (
 from cellularity_core.training.augmentation import StainJitter, jitter_stain, random_view
 from cellularity_core.training.cascade import train_cascade
 from cellularity_core.training.images import Loaded
-from cellularity_core.training.loop import Compute, Schedule, fit, load_weights
+from cellularity_core.training.loop import Compute, Schedule, fit, load_weights, save_weights
 from cellularity_core.training.losses import level_loss, segmentation_loss
 from cellularity_core.training.recipes import Cascade, Segmentation, recipe
 from cellularity_core.training.segmentation import network_description, train_segmentation
@@ -255,13 +255,13 @@ def test_a_run_goes_on_only_as_it_was_begun(tmp_path):
         regression(tmp_path, resume=True, epochs=2)
 
 
-def test_maps_of_another_network_are_made_anew(tmp_path):
+def test_maps_of_another_network_or_image_are_made_anew(tmp_path):
     settings = dataclasses.replace(recipe("breast-1").segmentation, encoder="resnet18")
     item = Loaded(
         Sample(Path("made.png"), "made", "p", "site"), np.full((128, 128, 3), 180, np.uint8)
     )
 
-    def features(network, views=1):
+    def features(network, views=1, item=item):
         make_activations(network, [item], settings, CPU, out=tmp_path, views=views, seed=0)
         return read_activations(tmp_path, "made").features
 
@@ -271,6 +271,7 @@ def test_maps_of_another_network_are_made_anew(tmp_path):
     before = (tmp_path / "made.npz").stat().st_mtime_ns
     np.testing.assert_array_equal(features(first), made)
     assert (tmp_path / "made.npz").stat().st_mtime_ns == before
+    assert not np.array_equal(features(first, item=Loaded(item.sample, item.pixels - 90)), made)
     assert not np.array_equal(features(second), made)
     assert len(features(second, views=2)) == 2
 
@@ -330,16 +331,21 @@ def test_a_tiny_cascade_trains_both_phases_and_keeps_its_statistics(tmp_path):
         joint_side=64,
         batch=3,
     )
-    train_cascade(
-        items,
-        [perfect_maps(item) for item in items],
-        [dotted(50)],
-        tmp_path / "seg" / "best.pt",
-        settings,
-        seen,
-        out=tmp_path / "run",
-        compute=CPU,
-    )
+
+    def train(items: list[Loaded], segmentation: Path, resume: bool = False) -> None:
+        train_cascade(
+            items,
+            [perfect_maps(item) for item in items],
+            [dotted(50)],
+            segmentation,
+            settings,
+            seen,
+            out=tmp_path / "run",
+            compute=CPU,
+            resume=resume,
+        )
+
+    train(items, tmp_path / "seg" / "best.pt")
     before = load_weights(tmp_path / "seg" / "best.pt")["model"]
     after = load_weights(tmp_path / "run" / "best.pt")["model"]
     changed = {
@@ -350,3 +356,11 @@ def test_a_tiny_cascade_trains_both_phases_and_keeps_its_statistics(tmp_path):
     assert not any(moved for name, moved in changed.items() if "running_" in name)
     for phase in ("frozen", "joint"):
         assert "icc" in (tmp_path / "run" / phase / "log.csv").read_text()
+    moved = {name: value + 1 for name, value in before.items()}
+    save_weights(tmp_path / "other.pt", {"model": moved})
+    for changed, stands_on in (
+        ([*items[:-1], dotted(51)], tmp_path / "seg" / "best.pt"),
+        (items, tmp_path / "other.pt"),
+    ):
+        with pytest.raises(ModelError, match="not begun with these settings and data"):
+            train(changed, stands_on, resume=True)

@@ -152,3 +152,33 @@ def test_a_last_phase_sees_nearly_whole_patches_at_any_pixel_size(
     assert any(not torch.equal(crops[n], kept[n]) for n in kept if n.endswith("weight"))
     for name, value in model.state_dict().items():
         torch.testing.assert_close(kept[name], value, rtol=0, atol=0)
+
+
+def test_a_run_goes_on_only_with_the_data_it_was_begun_with(tmp_path, segmentation):
+    settings = dataclasses.replace(DIRECT, encoder="test_resnet")
+    training, choosing = [patch(0), patch(1)], [patch(2)]
+    out = tmp_path / "run"
+
+    def train(training=training, choosing=choosing, **told):
+        options = {"out": out, "compute": CPU, "choosing": choosing, **told}
+        direct.train_direct(training, [], settings, **options)
+
+    train()
+    train(training=training[::-1], resume=True)  # done, and in any order
+    first = training[0]
+    rescored = Loaded(dataclasses.replace(first.sample, scores=(0.7,)), first.pixels)
+    repainted = Loaded(first.sample, first.pixels ^ 1)
+    for told in (
+        {"training": [rescored, training[1]]},
+        {"training": [repainted, training[1]]},
+        {"training": [*training, patch(2)], "choosing": []},
+        {"choosing": [patch(3)]},
+    ):
+        with pytest.raises(ModelError, match="not begun with these settings and data"):
+            train(**told, resume=True)
+    written = (out / "made-with.json").read_text()
+    assert not any(text in written for text in ("n0", "n1", "p0", "p1"))
+    again = {"out": segmentation.parent, "compute": CPU, "resume": True}
+    train_segmentation([patch(k) for k in range(3)], [], SEGMENTATION, **again)
+    with pytest.raises(ModelError, match="not begun with these settings and data"):
+        train_segmentation([patch(k) for k in (0, 1, 4)], [], SEGMENTATION, **again)

@@ -16,10 +16,11 @@ from torch import nn
 
 from cellularity_core.conventions import FEATURE_MPP
 from cellularity_core.features import FEATURE_NAMES, features
+from cellularity_core.patch import pixel_digest
 from cellularity_core.resample import resample, resize
 from cellularity_core.training.augmentation import View, jitter_stain
 from cellularity_core.training.images import Loaded
-from cellularity_core.training.loop import Compute
+from cellularity_core.training.loop import Compute, weights_checksum
 from cellularity_core.training.recipes import Segmentation as Settings
 from cellularity_core.training.segmentation import activation, at_pixel_size
 from cellularity_core.training.targets import view_target
@@ -86,13 +87,16 @@ def make_activations(
 ) -> None:
     """Write the activations of each item to ``out/NAME.npz``.
 
-    Those that the same network made with the same settings are kept, so that a run that
-    was stopped goes on; any others are made anew.
+    Those that the same network made of the same image with the same settings are kept, so
+    that a run that was stopped goes on; any others are made anew.
     """
     out.mkdir(parents=True, exist_ok=True)
     model.eval()
-    made_by = _origin(model, settings, views, seed)
+    network = weights_checksum(model.state_dict())
+    how = (settings.view_mpp, settings.jitter, views, seed)
     for item in items:
+        seen = (item.sample.mpp, pixel_digest(item.pixels))
+        made_by = hashlib.sha256(repr((network, how, seen)).encode()).hexdigest()
         path = out / f"{item.sample.name}.npz"
         if path.exists() and _made_by(path) == made_by:
             continue
@@ -106,15 +110,6 @@ def make_activations(
             made_by=np.array(made_by),
         )
         part.rename(path)
-
-
-def _origin(model: nn.Module, settings: Settings, views: int, seed: int) -> str:
-    """Checksum of the weights and of all else that activations depend on."""
-    digest = hashlib.sha256(repr((settings.view_mpp, settings.jitter, views, seed)).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _made_by(path: Path) -> str:

@@ -18,7 +18,7 @@ from cellularity_core.resample import resample
 from cellularity_core.training import segmentation as segmenting
 from cellularity_core.training.activations import Activations
 from cellularity_core.training.augmentation import jitter_stain, random_view
-from cellularity_core.training.images import Loaded, batch_count, view_batches
+from cellularity_core.training.images import Loaded, batch_count, data_checksum, view_batches
 from cellularity_core.training.loop import (
     BEST,
     CHOOSING,
@@ -27,6 +27,7 @@ from cellularity_core.training.loop import (
     fit,
     load_weights,
     save_weights,
+    weights_checksum,
 )
 from cellularity_core.training.recipes import Cascade as Settings
 from cellularity_core.training.recipes import Segmentation as SegmentationSettings
@@ -139,6 +140,8 @@ def train_cascade(
         "network": network_description(settings, seen),
         "settings": dataclasses.asdict(settings),
         "seed": seed,
+        "data": data_checksum(training=training, validation=validation, choosing=choosing or ()),
+        "segmentation": weights_checksum(weights["model"]),
     }
 
     def run(name: str, network: nn.Module, phase: Schedule, repeats: int) -> None:

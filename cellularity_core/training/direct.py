@@ -16,7 +16,7 @@ from cellularity_core.networks import create
 from cellularity_core.networks.direct import HALF, Direct
 from cellularity_core.resample import resample
 from cellularity_core.training.augmentation import jitter_stain, random_view
-from cellularity_core.training.images import Loaded, batch_count, view_batches
+from cellularity_core.training.images import Loaded, batch_count, data_checksum, view_batches
 from cellularity_core.training.loop import (
     BEST,
     CHOOSING,
@@ -25,6 +25,7 @@ from cellularity_core.training.loop import (
     fit,
     load_weights,
     save_weights,
+    weights_checksum,
 )
 from cellularity_core.training.losses import level_loss
 from cellularity_core.training.recipes import Direct as Settings
@@ -107,7 +108,14 @@ def train_direct(
             measured[f"{CHOOSING}mse"] = mse(inner_truth, inner)
         return measured
 
-    told = {"network": description, "settings": dataclasses.asdict(settings), "seed": seed}
+    told = {
+        "network": description,
+        "settings": dataclasses.asdict(settings),
+        "seed": seed,
+        "data": data_checksum(training=training, validation=validation, choosing=choosing or ()),
+    }
+    if start is not None:
+        told["segmentation"] = weights_checksum(load_weights(start)["model"])
 
     def run(folder: Path, phase: Schedule, side: int, batch: int, views: int) -> None:
         def batches(epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:

@@ -1,5 +1,6 @@
 """Samples with their pixels in memory, and batches of random views of them."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 
 from cellularity_core.datasets import Sample
 from cellularity_core.errors import DataError, PatchError
-from cellularity_core.patch import load_patch
+from cellularity_core.patch import load_patch, pixel_digest
 from cellularity_core.points import NucleiPoints
 
 NO_POINTS = NucleiPoints(np.empty((0, 2)), np.empty(0, np.int8), {})
@@ -51,6 +52,33 @@ def load_images(samples: Sequence[Sample]) -> list[Loaded]:
             raise DataError(f"{sample.image}: {error}") from error
         loaded.append(Loaded(sample, patch.pixels))
     return loaded
+
+
+def data_checksum(**sides: Sequence[Loaded]) -> str:
+    """Short checksum of images and of what is known of them; it names none of them.
+
+    Parameters
+    ----------
+    **sides : sequence of Loaded
+        What each is used for, e.g. ``training``; their order does not matter.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    found = [f"{side} {_digest(item)}" for side, items in sides.items() for item in items]
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16]
+
+
+def _digest(item: Loaded) -> str:
+    sample = item.sample
+    known = (sample.name, sample.patient, sample.scores, sample.field, sample.mpp)
+    digest = hashlib.sha256(repr((known, pixel_digest(item.pixels))).encode())
+    if sample.points is not None:
+        digest.update(np.asarray(sample.points.xy, np.float64).tobytes())
+        digest.update(np.asarray(sample.points.label, np.int64).tobytes())
+    return digest.hexdigest()
 
 
 def view_batches(

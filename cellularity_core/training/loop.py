@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -139,7 +140,8 @@ def fit(
     monitor : (name, "min" or "max"), optional
         Metric that chooses the epoch when the schedule keeps the best.
     description : mapping
-        Stored beside the weights (network, data, seed).
+        Stored beside the weights (network, checksum of the data, seed); a run goes on only
+        where it is the same.
     resume : bool
         Go on from the last finished epoch where there is one; else begin anew.
     before_epoch : callable, optional
@@ -153,7 +155,7 @@ def fit(
     Raises
     ------
     ModelError
-        If what is to be gone on with was made with other settings.
+        If what is to be gone on with was made with other settings or data.
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, {"schedule": dataclasses.asdict(schedule), "steps": steps, **description}, resume)
@@ -239,9 +241,9 @@ def _claim(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
     if resume and is_begun:
         if not path.exists() or path.read_text(encoding="utf-8") != wanted:
             raise ModelError(
-                f"The run in '{out}' was not begun with these settings (its {ORIGIN} says with "
-                "which), so it cannot go on with them; give another --out, or leave --resume out "
-                "to begin anew."
+                f"The run in '{out}' was not begun with these settings and data (its {ORIGIN} says "
+                "with which), so it cannot go on with them; give another --out, or leave --resume "
+                "out to begin anew."
             )
         return
     if not resume:
@@ -256,6 +258,15 @@ def load_weights(path: Path) -> dict[str, Any]:
         raise ModelError(f"There is no {path.name} in '{path.parent}'; train that network first.")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def weights_checksum(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of a network's tensors by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_weights(path: Path, state: Mapping[str, Any]) -> None:

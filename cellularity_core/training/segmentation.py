@@ -25,7 +25,7 @@ from cellularity_core.nuclei import detect_nuclei
 from cellularity_core.points import NucleiPoints
 from cellularity_core.resample import resample
 from cellularity_core.training.augmentation import jitter_stain, random_view
-from cellularity_core.training.images import Loaded, batch_count, view_batches
+from cellularity_core.training.images import Loaded, batch_count, data_checksum, view_batches
 from cellularity_core.training.loop import CHOOSING, Compute, fit
 from cellularity_core.training.losses import segmentation_loss
 from cellularity_core.training.recipes import Segmentation as Settings
@@ -136,6 +136,9 @@ def train_segmentation(
             "network": description,
             "settings": dataclasses.asdict(settings),
             "seed": seed,
+            "data": data_checksum(
+                training=training, validation=validation, choosing=choosing or ()
+            ),
         },
         resume=resume,
         before_epoch=before_epoch,
