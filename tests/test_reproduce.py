@@ -430,6 +430,19 @@ def _loaded(name: str, patient: str, *, pointed: bool = True, **facts) -> Loaded
     return Loaded(sample, np.zeros((40, 40, 3), np.uint8))
 
 
+@pytest.mark.parametrize("more", [{"whole": SHORT}, {"after_segmentation": True}])
+def test_a_direct_row_with_more_than_one_phase_is_refused_before_training(
+    patches: Path, tmp_path: Path, outcomes: dict[str, Outcome], more: dict[str, object]
+) -> None:
+    def other(name: str) -> Recipe:
+        return Recipe(name, direct_classes=replace(tiny(name).direct_classes, **more))
+
+    assert reproduce(request(patches, tmp_path, ["xception-c-random"], recipes=other)) == 1
+    failed = outcomes["xception-c-random"]
+    assert f"The recipe 'xception-c-random' has {next(iter(more))}," in failed.reason
+    assert not (tmp_path / "runs").exists()
+
+
 def test_official_parts_keep_patients_apart(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -243,8 +243,7 @@ def _cascade_works(r: Runner, row: Row, split: Split, t: Timings) -> list[Work]:
 
 
 def _direct_works(r: Runner, row: Row, split: Split, t: Timings) -> list[Work]:
-    chosen = r.recipes(row.name)
-    settings = chosen.direct or chosen.needed(chosen.direct_classes, "direct")
+    settings = r.direct_settings(row)
     usable = r.material.regressed(split.training)
     described = directs.network_description(settings)
     step = t.step(described, (settings.batch, 3, settings.side))

@@ -55,7 +55,7 @@ from cellularity_core.training.cascade import predict_cascade, train_cascade
 from cellularity_core.training.direct import predict_direct, train_direct
 from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import BEST, DONE, Compute, Schedule, load_weights
-from cellularity_core.training.recipes import Recipe, Segmentation, recipe
+from cellularity_core.training.recipes import Direct, Recipe, Segmentation, recipe
 from cellularity_core.training.segmentation import (
     network_description,
     overlaps,
@@ -131,6 +131,25 @@ class Runner:
         chosen = self.recipes(name)
         settings = chosen.needed(chosen.segmentation, "segmentation")
         return dataclasses.replace(settings, schedule=_keeping(settings.schedule, False))
+
+    def direct_settings(self, row: Row) -> Direct:
+        """Settings of a direct network, whose training is one phase from its own start.
+
+        Raises
+        ------
+        ModelError
+            If the recipe says more than that.
+        """
+        chosen = self.recipes(row.name)
+        settings = chosen.direct or chosen.needed(chosen.direct_classes, "direct")
+        more = [key for key in ("after_segmentation", "whole") if getattr(settings, key)]
+        if more:
+            raise ModelError(
+                f"The recipe '{row.name}' has {' and '.join(more)}, and a row of the tables is one "
+                "network trained in one phase from its own start; take that out of the recipe, or "
+                "train it with `cellularity train direct`."
+            )
+        return settings
 
     def segmentation(self, name: str, split: Split) -> Path:
         """Folder of the trained segmentation that rows share."""
@@ -248,8 +267,7 @@ class Runner:
         self._measure_overlaps(folder, model.segmentation, seen, split)
 
     def _direct_row(self, row: Row, split: Split) -> None:
-        chosen = self.recipes(row.name)
-        settings = chosen.direct or chosen.needed(chosen.direct_classes, "direct")
+        settings = self.direct_settings(row)
         schedule = _keeping(settings.schedule, bool(split.validation))
         settings = dataclasses.replace(settings, schedule=schedule)
         folder = self.folder(row.name, split)
@@ -329,8 +347,11 @@ class Runner:
         Raises
         ------
         ModelError
-            If the folder holds a run of other settings, data or patients.
+            If the folder holds a run of other settings, data or patients, or the recipe
+            has what no row is trained by.
         """
+        if row.kind == "direct":
+            self.direct_settings(row)
         wanted: dict[str, Any] = {"training": _names(split.training)}
         if row.kind != "classical":
             wanted["recipe"] = self.recipes(row.name)
