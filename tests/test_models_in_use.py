@@ -127,6 +127,20 @@ def test_a_choice_of_ones_own_is_said_and_ends_with_a_switch(tmp_path: Path, oth
     assert "Your own choice" not in words(at)
 
 
+def test_a_set_that_cannot_score_is_not_offered(tmp_path: Path, other: str) -> None:
+    make_set(tmp_path, "third", lambda manifest: manifest.update(mpp=0.4))
+    at = drop(app(reader="Kim"))
+    at.selectbox[0].set_value(other).run()
+    assert cards(at) == shown_values(scored_by(other))
+    damage(tmp_path / "models" / other)
+    (tmp_path / "models" / "third" / "manifest.json").write_text("{}")
+    at.run()
+    assert not at.exception and not at.error
+    assert cards(at) == shown_values(scored_by("breast-1"))
+    assert not any(box.label == "Models" for box in at.selectbox)
+    assert "Not offered, because files are damaged or missing: other, third." in words(at)
+
+
 def test_who_may_not_switch_is_told_who_may(other: str) -> None:
     app(person="ada")  # the first account is admin
     for role in ("reader", "coordinator"):

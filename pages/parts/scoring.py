@@ -8,6 +8,7 @@ from typing import Final
 
 import streamlit as st
 
+from cellularity_core.errors import ModelError
 from cellularity_core.model_store import available, open_set
 from cellularity_core.patch import Patch
 from cellularity_core.results import PatchResult
@@ -16,7 +17,7 @@ from cellularity_core.scorer import Scorer
 from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.layers import Layers, layers_of
-from pages.parts.models_active import active_set
+from pages.parts.models_active import active_set, whole
 from pages.parts.parking import let_go
 from pages.parts.progress import work_through
 
@@ -71,7 +72,12 @@ def chosen_engine() -> Engine:
     if use.fault is not None:
         st.warning(use.fault, icon=":material/warning:")
     models = active = use.models
-    names = available()
+    names, broken = _usable()
+    if broken:
+        st.caption(
+            "Not offered, because files are damaged or missing: "
+            f"{', '.join(plain(name) for name in broken)}."
+        )
     if len(names) > 1:
         name = st.selectbox(
             "Models",
@@ -89,9 +95,21 @@ def chosen_engine() -> Engine:
     return engine(models.name, models.sha256)
 
 
+def _usable() -> tuple[list[str], list[str]]:
+    """Names of the model sets that can score, and of those that cannot."""
+    names, broken = [], []
+    for name in available():
+        try:
+            whole(name)
+            names.append(name)
+        except ModelError:
+            broken.append(name)
+    return names, broken
+
+
 def second_engine(first: Engine) -> Engine | None:
     """The scorer of a second model set, if the user asks for one to compare with the first."""
-    others = [name for name in available() if name != first.scorer.model_set.name]
+    others = [name for name in _usable()[0] if name != first.scorer.model_set.name]
     if not others:
         st.caption(
             "A second model set can be compared here as soon as there is one: the command "
