@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from cellularity_core.conventions import MALIGNANT
+from cellularity_core.conventions import MALIGNANT, NORMAL
 from cellularity_core.datasets import Sample
 from cellularity_core.errors import ModelError
 from cellularity_core.features import FEATURE_NAMES, features
 from cellularity_core.masks import segmentation_target
 from cellularity_core.networks import create
 from cellularity_core.points import NucleiPoints
+from cellularity_core.training import segmentation
 from cellularity_core.training.activations import (
     Activations,
     crop_examples,
@@ -152,6 +153,29 @@ def dotted(seed: int, count: int = 12) -> Loaded:
         points=NucleiPoints(xy, np.full(count, MALIGNANT, np.int8), {}),
     )
     return Loaded(sample, pixels)
+
+
+@pytest.mark.parametrize("view_mpp", [0.5, 1.0, 0.25])
+def test_fields_are_named_at_the_pixel_size_that_the_network_works_at(monkeypatch, view_mpp):
+    """A network that finds what is dark; its word comes back in pixels of the image."""
+    item = dotted(5, count=3)
+    seen = []
+
+    def dark(_, pixels, *__, **___):
+        seen.append(pixels.shape[:2])
+        found = (pixels[..., 1] < 100).astype(np.float32)
+        none = np.zeros_like(found)
+        return np.stack([none, none, found, 1 - found])
+
+    monkeypatch.setattr(segmentation, "activation", dark)
+    sample = dataclasses.replace(item.sample, points=None, field="benign")
+    fields = [Loaded(sample, item.pixels)]
+    named = segmentation.name_fields(nn.Identity(), fields, view_mpp, CPU)["p5"]
+    side = round(96 * 0.5 / view_mpp)
+    assert seen == [(side, side)]
+    assert (named.label == NORMAL).all()
+    for point in item.points.xy:
+        assert np.linalg.norm(named.xy - point, axis=1).min() < 2.5
 
 
 def tiny(epochs: int) -> Segmentation:

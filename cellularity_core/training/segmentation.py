@@ -88,7 +88,7 @@ def train_segmentation(
         if fields and epoch >= join and not named:
             path = out / SELF_LABELS
             if not (resume and path.exists()):
-                save_points(path, name_fields(model, fields, compute))
+                save_points(path, name_fields(model, fields, settings.view_mpp, compute))
             named.extend(with_points(fields, read_saved_points(path)))
 
     def make(items: Sequence[Loaded]) -> Any:
@@ -176,18 +176,35 @@ def segmentation_view(
 
 
 def name_fields(
-    model: nn.Module, fields: Sequence[Loaded], compute: Compute
+    model: nn.Module, fields: Sequence[Loaded], view_mpp: float, compute: Compute
 ) -> dict[str, NucleiPoints]:
-    """Nuclei of whole labelled fields: where by the network, which class by the field."""
+    """Nuclei of whole labelled fields: where by the network, which class by the field.
+
+    Parameters
+    ----------
+    model : nn.Module
+    fields : sequence of Loaded
+    view_mpp : float
+        um per pixel that the network works at.
+    compute : Compute
+
+    Returns
+    -------
+    dict of str to NucleiPoints
+        By sample name, in pixels of its image.
+    """
     model.eval()
     found = {}
     for item in fields:
-        maps = activation(model, item.pixels, compute, flips=True)
-        nuclei = detect_nuclei(maps, item.sample.mpp, SELF_LABEL_THRESHOLDS)
+        pixels, _, mpp = at_pixel_size(item, view_mpp)
+        nuclei = detect_nuclei(
+            activation(model, pixels, compute, flips=True), mpp, SELF_LABEL_THRESHOLDS
+        )
+        xy = (nuclei.xy.astype(np.float64) + 0.5) * (mpp / item.sample.mpp) - 0.5
         label = nuclei.label.copy()
         if item.sample.field == "benign":
             label[label == MALIGNANT] = NORMAL
-        found[item.sample.name] = NucleiPoints(nuclei.xy.astype(np.float64), label, {})
+        found[item.sample.name] = NucleiPoints(xy, label, {})
     return found
 
 
