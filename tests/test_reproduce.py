@@ -407,21 +407,46 @@ def test_steps_counted_are_steps_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     from cellularity_core.training.images import view_batches
 
     items = [_loaded(f"p{k}", f"patient{k}") for k in range(7)]
-    split = Split("fold0", items[:5], [], items[5:])
-    stuff = Material(("x:y",), items, {}, [split], "")
+    field = _loaded("field", "patient7", pointed=False, field="benign")
+    split = Split("fold0", [*items[:5], field], [], items[5:])
+    stuff = Material(("x:y",), [*items, field], {}, [split], "")
     runner = Runner(stuff, Path("nowhere"), CPU, recipes=tiny)
     monkeypatch.setattr(Timings, "step", lambda *_: 1.0)
-    monkeypatch.setattr(Timings, "look", lambda *_: 0.0)
-    monkeypatch.setattr(Timings, "view", lambda *_: 0.0)
+    for name in ("look", "view", "trees"):
+        monkeypatch.setattr(Timings, name, lambda *_: 0.0)
+    monkeypatch.setattr(Timings, "features", lambda *_: 65536.0)  # one second a pixel
     found = works(runner, select(["fpn-random"])[0], split, Timings(CPU))
 
     def make(_: int, __: np.random.Generator):
         return (np.zeros(1),)
 
+    # The field joins for the second of two epochs.
     taken = sum(
-        1 for epoch in range(2) for _ in view_batches(5, make, batch=4, epoch=epoch, seed=0)
+        1
+        for epoch, count in enumerate((5, 6))
+        for _ in view_batches(count, make, batch=4, epoch=epoch, seed=0)
     )
-    assert sum(work.seconds for work in found) == taken
+    assert sum(work.seconds for work in found) == taken == 3
+    found = works(runner, select(["gbt-random"])[0], split, Timings(CPU))
+    (maps,) = (work.seconds for work in found if work.what == "maps")
+    views, patches, pixels = 8, 8, 20 * 20  # 40 pixels of 0.5 um/px, at 1 um/px
+    assert maps == pytest.approx(views * patches * pixels)
+
+
+def test_a_row_that_cannot_be_timed_is_named_beside_the_estimate(
+    patches: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: object) -> list[Work]:
+        raise RuntimeError("no clock")
+
+    monkeypatch.setattr(run, "works", broken)
+    plan = request(patches, tmp_path, ["xception-c-random"])
+    assert reproduce(plan, only_estimate=True) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Without xception-c-random, which could not be timed" in printed
 
 
 def _loaded(name: str, patient: str, *, pointed: bool = True, **facts) -> Loaded:

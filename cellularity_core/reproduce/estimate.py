@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from cellularity_core import boosting
-from cellularity_core.features import FEATURE_NAMES
+from cellularity_core.conventions import FEATURE_MPP, FEATURE_PIXELS
+from cellularity_core.features import FEATURE_NAMES, features
+from cellularity_core.masks import segmentation_target
 from cellularity_core.networks import create
 from cellularity_core.networks.cascade import Cascade as CascadeNetwork
 from cellularity_core.reproduce.kept import RUN, log_rows
@@ -30,6 +32,8 @@ QUICK: Final = 3.0
 """Seconds below which a step is timed again: its first run pays for set-up."""
 
 TIMED_ROUNDS: Final = 20
+NUCLEI: Final = 224
+"""On the maps whose features are timed: the median of BRCA-M2C's patches."""
 FROZEN_REPEATS: Final = 2
 """Views of each patch an epoch, in the frozen phase of a cascade."""
 
@@ -114,6 +118,16 @@ class Timings:
             self.known[key] = _seconds(make)
         return self.known[key]
 
+    def features(self) -> float:
+        """The 81 features of 256 x 256 maps with as many nuclei as a patch has."""
+        if "features" not in self.known:
+            rng = np.random.default_rng(0)
+            side = round(FEATURE_PIXELS**0.5)
+            xy, label = rng.uniform(0, side, (NUCLEI, 2)), rng.integers(0, 3, NUCLEI)
+            maps = segmentation_target(xy, label, (side, side), 7.5)
+            self.known["features"] = _seconds(lambda: features(maps.astype(np.float32)))
+        return self.known["features"]
+
     def trees(self, rows: int, rounds: int) -> float:
         """Boosting of this many rows and rounds."""
         key = json.dumps(["trees", rows])
@@ -180,7 +194,10 @@ def _segmentation(r: Runner, name: str, split: Split, t: Timings, inner: str = "
     view = t.view(
         r.material.items[0], settings.side, settings.view_mpp, settings.zoom, settings.jitter
     )
-    seconds = epochs * _epoch(len(training), settings.batch, 1, step, view)
+    alone = len(pointed(training))
+    joining = round(settings.fields_from * epochs) if alone < len(training) else epochs
+    seconds = joining * _epoch(alone, settings.batch, 1, step, view)
+    seconds += (epochs - joining) * _epoch(len(training), settings.batch, 1, step, view)
     checks = epochs if epochs <= SHORT else epochs // 10 + 1
     seconds += checks * len(validation) * _patch(t, described, settings.view_mpp, r)
     folder = r.folder(name, split) / inner
@@ -199,7 +216,9 @@ def _map_works(r: Runner, row: Row, split: Split, t: Timings) -> list[Work]:
     settings = r.segmentation_settings(row.segmentation)
     described = segmentations.network_description(settings)
     count = len(usable) + len(r.to_score(split))
-    seconds = views * count * _patch(t, described, settings.view_mpp, r)
+    pixels = _side_um(r.material.items) ** 2 / FEATURE_MPP**2
+    each = _patch(t, described, settings.view_mpp, r) + t.features() * pixels / FEATURE_PIXELS
+    seconds = views * count * each
     folder = r.folder(row.segmentation, split) / f"{MAPS}{views}"
     return [*found, Work(folder, DONE, seconds, 0, "maps")]
 
@@ -284,11 +303,15 @@ def _epoch(count: int, batch: int, repeats: int, step: float, view: float) -> fl
 
 
 def _patch(t: Timings, described: Mapping[str, Any], mpp: float, r: Runner) -> float:
-    """Seconds a network looks at a whole patch."""
-    first = r.material.items[0]
+    """Seconds a network looks at a whole patch, of all images' mean area."""
     stride = segmentations.STRIDE
-    side = round(max(first.pixels.shape[:2]) * first.sample.mpp / mpp)
+    side = round(_side_um(r.material.items) / mpp)
     return t.look(described, (1, 3, -(-side // stride) * stride))
+
+
+def _side_um(items: Sequence[Loaded]) -> float:
+    """Side of a square of the images' mean area, um."""
+    return float(np.mean([i.pixels[..., 0].size * i.sample.mpp**2 for i in items]) ** 0.5)
 
 
 def _network(described: Mapping[str, Any]) -> torch.nn.Module:

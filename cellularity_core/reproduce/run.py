@@ -137,6 +137,7 @@ def _carry_out(request: Request, only_estimate: bool) -> int:
         [work for found in planned.values() for work in found],
         [row.name for row in request.rows if row not in waiting and row.name not in outcomes],
         {name: one.reason for name, one in outcomes.items()},
+        [name for name, found in planned.items() if not found],
     )
     if only_estimate:
         return 0

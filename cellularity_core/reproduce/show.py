@@ -14,6 +14,7 @@ def show_estimate(
     found: Sequence[Work],
     done: Sequence[str],
     unavailable: Mapping[str, str],
+    untimed: Sequence[str] = (),
 ) -> None:
     """Print the time of each kind of work, and what is done or cannot be.
 
@@ -26,6 +27,8 @@ def show_estimate(
         Rows that are done.
     unavailable : mapping
         Rows that will not be run, and why.
+    untimed : sequence of str
+        Rows that will be run and could not be timed.
     """
     every = without_repeats(found)
     table = Table("work", "runs", "epochs", "time", "of it done")
@@ -45,6 +48,12 @@ def show_estimate(
         f"Estimated time left on this machine: {left / 3600:.2f} h ({clock(left)}).",
         highlight=False,
     )
+    if untimed:
+        console.print(
+            f"Without {', '.join(untimed)}, which could not be timed (the log says why).",
+            markup=False,
+            highlight=False,
+        )
     if done:
         console.print(f"Done already: {', '.join(done)}.", markup=False, highlight=False)
     for reason in dict.fromkeys(unavailable.values()):
