@@ -84,7 +84,7 @@ _WORDS: Final = {
 }
 
 _FILES: Final = Path(__file__).parent / "js"
-_SCRIPTS: Final = ("viewer", "viewer_controls", "viewer_view", "viewer_layers")
+_SCRIPTS: Final = ("viewer", "viewer_hand", "viewer_controls", "viewer_view", "viewer_layers")
 _COMPONENT: Final = st.components.v2.component(
     "cellularity.viewer",
     html=(_FILES / "viewer.html").read_text(encoding="utf-8"),
@@ -200,7 +200,7 @@ def _vocabulary(panes: Sequence[Pane]) -> dict[str, Any]:
             }
             for name in CHANNELS
         ],
-        "ramp": _ramp(),
+        "ramp": ramp(),
         "cuts": _CUTS,
     }
 
@@ -256,7 +256,7 @@ def _list(values: npt.NDArray[np.float32], decimals: int) -> list[float]:
     return rounded
 
 
-def _ramp() -> list[str]:
+def ramp() -> list[str]:
     """Colours of the heat map, activation 0 to 1 in 256 steps."""
     levels = np.arange(256, dtype=np.uint8)[:, None]
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0]

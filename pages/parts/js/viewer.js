@@ -1,6 +1,7 @@
 // The viewer: one to four panes that show the same place of one patch. Switches, limits, keys and
 // pointers are answered here; nothing goes back to the server. `viewer_layers.js` paints,
-// `viewer_view.js` places, `viewer_controls.js` makes switches and keys; all four are one module.
+// `viewer_view.js` places, `viewer_controls.js` makes switches and keys, `viewer_hand.js` follows
+// pointers; all five are one module.
 
 const KEPT = "cellularity.viewer";
 const NEAR = 9;  // CSS pixels around a point that count as on it
@@ -11,14 +12,6 @@ export default function (component) {
   const viewer = root.viewer ?? (root.viewer = makeViewer(root));
   viewer.update(component.data);
   return () => viewer.leave();
-}
-
-function make(parent, tag, className = "", text = "") {
-  const part = document.createElement(tag);
-  if (className) part.className = className;
-  if (text) part.textContent = text;
-  parent.append(part);
-  return part;
 }
 
 function makeViewer(root) {
@@ -128,40 +121,11 @@ function makeViewer(root) {
   // ---- pointers ---------------------------------------------------------------
 
   function point(pane) {
-    const { canvas, glass } = pane, down = new Map();
-    const place = (event) => {
-      const area = glass.getBoundingClientRect();
-      return [event.clientX - area.left - area.width / 2, event.clientY - area.top - area.height / 2];
-    };
-    const middle = () => [0, 1].map((k) => [...down.values()].reduce((sum, at) => sum + at[k], 0) / down.size);
-    const spread = () => { const [p, q] = [...down.values()]; return Math.hypot(p[0] - q[0], p[1] - q[1]); };
-    canvas.onpointerdown = (event) => {
-      if (event.button > 0 || down.size > 1) return;
-      down.set(event.pointerId, place(event));
-      try { canvas.setPointerCapture(event.pointerId); } catch { /* a pointer that has gone already */ }
-      canvas.classList.add("held");
-      hover(pane, place(event));
-    };
-    canvas.onpointermove = (event) => {
-      if (down.has(event.pointerId)) {
-        const was = middle(), apart = down.size > 1 ? spread() : 0;
-        down.set(event.pointerId, place(event));
-        const now = middle();
-        view.move(now[0] - was[0], now[1] - was[1], scaled());
-        if (apart > 0) view.closer(spread() / apart, ...now, scaled());
-        redraw();
-      }
-      hover(pane, place(event));
-    };
-    const up = (event) => { down.delete(event.pointerId); if (!down.size) canvas.classList.remove("held"); };
-    canvas.onpointerup = canvas.onpointercancel = up;
-    canvas.onpointerleave = () => hover(null);
-    glass.addEventListener("wheel", (event) => {
-      event.preventDefault();  // a pinch on a touch pad arrives here too, with ctrl and small steps
-      const step = event.deltaMode === 1 ? 20 * event.deltaY : event.deltaY;
-      view.closer(Math.exp(-Math.max(-120, Math.min(120, step)) * (event.ctrlKey ? 0.01 : 0.0015)), ...place(event), scaled());
-      redraw();
-    }, { passive: false });
+    hand(pane.canvas, pane.glass, {
+      move(dx, dy) { view.move(dx, dy, scaled()); redraw(); },
+      closer(by, dx, dy) { view.closer(by, dx, dy, scaled()); redraw(); },
+      hover: (place) => hover(place && pane, place),
+    });
   }
 
   // What is under the pointer, told in its pane; the same place is ringed in the others.

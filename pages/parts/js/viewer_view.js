@@ -1,12 +1,12 @@
 // Where the patch is seen from: one view for all panes. `turn` is the matrix [a, b, c, d] of
 // quarter turns and mirrors (screen = turn * patch); `x`, `y` the point of the patch in the middle;
-// `zoom` is 1 where the whole patch just fits.
+// `zoom` is 1 where the whole patch just fits, `most` how close it may come.
 
-const STEPS_UM = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000];
+const STEPS_UM = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
 
 function makeView() {
   const view = {
-    size: [1, 1], x: 0, y: 0, zoom: 1, turn: [1, 0, 0, 1],
+    most: 24, size: [1, 1], x: 0, y: 0, zoom: 1, turn: [1, 0, 0, 1],
 
     whole() { [view.x, view.y, view.zoom] = [view.size[0] / 2, view.size[1] / 2, 1]; },
 
@@ -37,7 +37,7 @@ function makeView() {
 
     // (dx, dy) is the point that stays where it is, from the middle of the pane.
     closer(by, dx, dy, scale) {
-      const zoom = Math.min(24, Math.max(0.5, view.zoom * by)), real = zoom / view.zoom;
+      const zoom = Math.min(view.most, Math.max(0.5, view.zoom * by)), real = zoom / view.zoom;
       const [u, v] = view.toPatch(dx, dy, scale);
       [view.x, view.y] = [view.x + u * (1 - 1 / real), view.y + v * (1 - 1 / real)];
       view.zoom = zoom;
