@@ -4,6 +4,7 @@
     ├── PatchError            an image that cannot be scored
     │   └── PixelSizeError    its um/px is missing or not believable
     ├── SlideError            a whole slide, a region on it or the folder of its results
+    │   └── SlideBusy         another run works on it at present
     ├── DataError             a data set, annotation or label file
     └── ModelError            a model set or a weight file
 
@@ -26,6 +27,10 @@ class PixelSizeError(PatchError):
 
 class SlideError(CellularityError):
     """A whole slide, a region on it or the folder of its results cannot be used."""
+
+
+class SlideBusy(SlideError):
+    """Another run works in the folder of a slide's results at present."""
 
 
 class DataError(CellularityError):

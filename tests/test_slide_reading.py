@@ -2,7 +2,9 @@
 
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openslide
@@ -72,6 +74,22 @@ def test_the_overview_shows_the_slide(tmp_path: Path) -> None:
     tiles = slide.grid.covered(tissue_on_overview(overview), 0.01)
     held = set(map(tuple, np.argwhere(mosaic.kinds > 0).tolist()))
     assert {(tile.row, tile.column) for tile in tiles} == held
+
+
+def test_pictures_for_the_eye_are_cheap_and_where_they_should_be(tmp_path: Path) -> None:
+    mosaic = made_slide(tmp_path / "s.tif", side=3000, tissue=1)
+    slide = Slide(tmp_path / "s.tif")
+    assert slide.zooms() == [1, 2]
+    assert slide.grid.pitch == 4
+    for zoom in slide.zooms():
+        picture = slide.picture(512, 1024, 256, zoom)
+        assert picture.shape == (256, 256, 3)
+        drawn = resize(mosaic.block(1024, 512, 256 * zoom), (256, 256))
+        assert np.abs(picture.astype(int) - drawn).mean() < 8
+    assert slide.picture(2560, 2560, 512, 2).shape == (220, 220, 3)
+    slide._file = SimpleNamespace(level_count=1, level_downsamples=(1.0,))
+    slide.grid = replace(slide.grid, pitch=32.0)
+    assert slide.zooms() == [1, 2, 4]  # more would read too many pixels
 
 
 def test_a_slide_travels(tmp_path: Path) -> None:

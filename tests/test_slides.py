@@ -19,13 +19,13 @@ from PIL import Image
 from slide_support import METHODS, FakeScorer, finished, made_slide, scoring
 
 from cellularity_core.cli import main
-from cellularity_core.errors import CellularityError, SlideError
+from cellularity_core.errors import CellularityError, SlideBusy, SlideError
 from cellularity_core.patch import Patch
 from cellularity_core.scorer import Scorer
 from cellularity_core.slides import cohort, maps, summary
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
-from cellularity_core.slides.region import covered, read_region
+from cellularity_core.slides.region import covered, read_region, region_geojson
 from cellularity_core.slides.run import Scoring, score_slide
 from cellularity_core.slides.scoring import AHEAD, TileResult, score_tile, score_tiles
 from cellularity_core.slides.store import FILE, Store
@@ -133,7 +133,7 @@ def test_runs_do_not_mix(slide: Path, whole: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved.tif"
     shutil.copy(slide, moved)
     assert score_slide(moved, same, whole)["slide"]["name"] == "s.tif"
-    with Store(whole, {}), pytest.raises(SlideError, match="Another run works in"):
+    with Store(whole, {}), pytest.raises(SlideBusy, match="Another run works in"):
         score_slide(slide, same, whole)
 
 
@@ -197,6 +197,7 @@ def test_every_file_tells_the_scale_and_the_same_numbers(slide: Path, whole: Pat
     rows = list(csv.DictReader((whole / "tiles.csv").read_text().splitlines()))
     table = pyarrow.parquet.read_table(whole / "tiles.parquet").to_pylist()
     tiles = json.loads((whole / "tiles.geojson").read_text())
+    assert {row["slide"] for row in rows} == {tiles["cellularity"]["slide"]} == {"s.tif"}
     assert {row["scale"] for row in rows} == {row["scale"] for row in table} == {"weak TC"}
     assert tiles["cellularity"]["scale"] == "weak TC"
     assert len(rows) == len(table) == finished(whole)
@@ -288,6 +289,9 @@ def test_regions_as_qupath_writes_them(tmp_path: Path) -> None:
         0.75,
         0.0,
     ]
+    path.write_text(region_geojson(region, "Tumour bed", "s.tif"))
+    assert read_region(path, 500, 500).equals(region)
+    assert json.loads(path.read_text())["features"][0]["properties"]["metadata"]["slide"] == "s.tif"
     bow_tie = [[0, 0], [100, 100], [100, 0], [0, 100]]
     assert read_region(geojson(path, bow_tie), 500, 500).area == 5000
 
@@ -341,6 +345,46 @@ def test_a_slide_mostly_unfit_says_why() -> None:
         summary.verdict(area)
     )
     assert area.record(("gbt",))["mean"] == {"gbt": 0.5}
+
+
+def tile_result(x: int, value: float, half: float, **changes: object) -> TileResult:
+    scores = {"gbt": [value, value - half, value + half]}
+    content = {"tissue": 1.0, "scores": scores, "counts": {}, "flags": [], "reliable": True}
+    return TileResult.from_json(Tile(0, x // 100, x, 0, 100, 100), content | changes)
+
+
+def test_an_interval_of_a_mean_is_that_of_tiles_that_err_alike() -> None:
+    small = tile_result(0, 0.2, 0.1, tissue=0.5)
+    large = tile_result(100, 0.5, 0.2)
+    unfit = tile_result(200, 0.9, 0.1, reliable=False)
+    area, _ = summary.add_up([small, large, unfit], 0.5)
+    assert area.mean("gbt") == pytest.approx((0.5 * 0.2 + 0.5) / 1.5)
+    # an error of each tile that is the same share of its own half width
+    for share in (-1, 1):
+        shifted = (0.5 * (0.2 + share * 0.1) + 0.5 + share * 0.2) / 1.5
+        assert area.interval("gbt")[share > 0] == pytest.approx(shifted)
+    record = area.record(("gbt", "cascade"))
+    assert record["interval"]["gbt"] == pytest.approx(area.interval("gbt"), abs=1e-6)
+    assert record["interval"]["cascade"] is record["mean"]["cascade"] is None
+    assert summary.Area().interval("gbt") is summary.Area().mean("gbt") is None
+
+
+def test_slides_of_a_case_count_by_their_area() -> None:
+    first, _ = summary.add_up([tile_result(0, 0.2, 0.1)], 0.5)
+    second, _ = summary.add_up([tile_result(0, 0.8, 0.1)] * 3, 0.5)
+    both, _ = summary.add_up([tile_result(0, 0.2, 0.1), *[tile_result(0, 0.8, 0.1)] * 3], 0.5)
+    assert summary.joined([first, second]) == both
+    assert both.mean("gbt") == pytest.approx(0.65)
+    assert first.mean("gbt") == pytest.approx(0.2)
+
+
+def test_hot_spots_are_fit_and_within_the_region() -> None:
+    tiles = [tile_result(100 * k, value, 0.1) for k, value in enumerate((0.1, 0.9, 0.5, 0.7))]
+    tiles.append(tile_result(400, 1.0, 0.1, reliable=False))
+    assert [t.tile.column for t in summary.hottest(tiles, "gbt", 3)] == [1, 3, 2]
+    bed = shapely.box(0, 0, 251, 100)
+    assert [t.tile.column for t in summary.hottest(tiles, "gbt", 3, bed)] == [1, 2, 0]
+    assert summary.hottest(tiles, "cascade", 3) == []
 
 
 def test_a_pixel_size_unlike_the_files_is_told(slide: Path, tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ SAME_MPP: Final = 0.02
 BLOCK_PX: Final = 2048
 """Side of what is read at a time for the overview, in pixels of its level."""
 
+MOST_SHRUNK: Final = 4
+"""Factor by which a level is shrunk for a picture on screen, at most."""
+
 READERS: Final = 2
 """Threads that read."""
 
@@ -164,6 +167,43 @@ class Slide:
             list(pool.map(fill, corners))
         return whole
 
+    def zooms(self) -> list[int]:
+        """Factors, powers of 2, by which `picture` shrinks at little cost; finest first.
+
+        Those finer than the overview for which no level need be shrunk by more than
+        `MOST_SHRUNK`, so that a picture never takes much memory.
+        """
+        factors = [2**k for k in range(16) if 2**k < self.grid.pitch]
+        return [f for f in factors if f / self._step(self._level_for_eye(f)) <= MOST_SHRUNK]
+
+    def picture(self, x: int, y: int, side: int, zoom: int) -> Pixels:
+        """What lies right of and below a point, for the eye; cut where the slide ends.
+
+        Parameters
+        ----------
+        x, y : int
+            In pixels of level 0.
+        side : int
+            Of the picture, in pixels.
+        zoom : int
+            Pixels of level 0 along one of the picture, one of `zooms`.
+
+        Returns
+        -------
+        ndarray of uint8, shape (h, w, 3)
+
+        Raises
+        ------
+        SlideError
+            If it cannot be read.
+        """
+        level = self._level_for_eye(zoom)
+        step = self._step(level)
+        width, height = min(side * zoom, self.width - x), min(side * zoom, self.height - y)
+        size = max(1, round(width / step)), max(1, round(height / step))
+        shape = max(1, round(height / zoom)), max(1, round(width / zoom))
+        return resize(self._read(x, y, level, size), shape)
+
     def checksum(self) -> str:
         """SHA-256 over the file and, of MRXS, the files in the folder beside it."""
         digest = hashlib.sha256()
@@ -179,6 +219,9 @@ class Slide:
 
     def _step(self, level: int) -> float:
         return float(self._file.level_downsamples[level])
+
+    def _level_for_eye(self, zoom: int) -> int:
+        return self._level_for(zoom * self.mpp * (1 + SAME_MPP))
 
     def _level_for(self, mpp: float) -> int:
         """The coarsest level that is no coarser than this, or the finest there is."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import shapely
-from shapely.geometry import shape
+from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
 from cellularity_core.archive import safe_name
@@ -47,10 +47,36 @@ def read_region(path: Path, width: int, height: int) -> BaseGeometry:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SlideError(f"{name} is too large for a drawn region; export the outline alone.")
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        polygons = [shape(geometry) for geometry in _areas(content)]
+        text = path.read_bytes()
     except OSError as error:
         raise SlideError(f"{name} cannot be read ({error.strerror}); check its path.") from None
+    return region_in(text, name, width, height)
+
+
+def region_in(text: bytes, name: str, width: int, height: int) -> BaseGeometry:
+    """Union of the polygons in the text of a GeoJSON file.
+
+    Parameters
+    ----------
+    text : bytes
+        UTF-8, as in `read_region`.
+    name : str
+        What errors call it.
+    width, height : int
+        Of the slide, in pixels of level 0.
+
+    Returns
+    -------
+    shapely Polygon or MultiPolygon
+        Within the slide.
+
+    Raises
+    ------
+    SlideError
+        If it holds no polygon, or they do not lie on the slide.
+    """
+    try:
+        polygons = [shape(geometry) for geometry in _areas(json.loads(text.decode("utf-8-sig")))]
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise SlideError(
             f"{name} is not GeoJSON with polygons ({type(error).__name__}); export the "
@@ -72,6 +98,30 @@ def read_region(path: Path, width: int, height: int) -> BaseGeometry:
             "resolution."
         )
     return here
+
+
+def region_geojson(region: BaseGeometry, name: str, slide: str) -> str:
+    """A region as an annotation that QuPath imports.
+
+    Parameters
+    ----------
+    region : shapely geometry
+        Coordinates in pixels of level 0.
+    name : str
+        Of its class in QuPath.
+    slide : str
+        Name of the slide that it lies on.
+    """
+    feature = {
+        "type": "Feature",
+        "geometry": mapping(region),
+        "properties": {
+            "objectType": "annotation",
+            "classification": {"name": name},
+            "metadata": {"slide": slide},
+        },
+    }
+    return json.dumps({"type": "FeatureCollection", "features": [feature]}, allow_nan=False)
 
 
 def covered(region: BaseGeometry, tiles: Iterable[Tile]) -> Iterator[float]:

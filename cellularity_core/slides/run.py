@@ -1,8 +1,8 @@
 """A slide from its file to a folder of results."""
 
 import json
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -88,16 +88,31 @@ def score_slide(
     slide = Slide(path, mpp)
     region = None if roi is None else read_region(roi, slide.width, slide.height)
     outline = "" if region is None else region_checksum(region)
-    with Store(folder, _identity(slide, scoring), fresh=not resume) as store:
-        _check_slide(slide, store, folder)
+    with planned(slide, scoring, folder, resume) as store:
         if store.fact("written") == outline and (folder / SUMMARY).is_file():
             summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text("utf-8"))
             return summary
-        _plan(slide, store, folder)
         _score(slide, scoring.engine, store, progress)
         summary = write(slide, store, folder, scoring, region)
         store.note("written", outline)
         return summary
+
+
+@contextmanager
+def planned(slide: Slide, scoring: Scoring, folder: Path, resume: bool = True) -> Iterator[Store]:
+    """Tiles of a slide in a folder, planned where they are not; a context manager.
+
+    Its overview is in the folder then. While it is open nobody else can open it.
+
+    Raises
+    ------
+    SlideError
+        If the folder holds another run, or cannot be used.
+    """
+    with Store(folder, _identity(slide, scoring), fresh=not resume) as store:
+        _check_slide(slide, store, folder)
+        _plan(slide, store, folder)
+        yield store
 
 
 def _identity(slide: Slide, scoring: Scoring) -> dict[str, str]:

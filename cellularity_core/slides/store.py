@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from cellularity_core.errors import SlideError
+from cellularity_core.errors import SlideBusy, SlideError
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.scoring import TileResult
 
@@ -65,7 +65,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             self._database.close()
             if "locked" in str(error):
-                raise SlideError(
+                raise SlideBusy(
                     f"Another run works in {folder} at present; wait for it, or choose another "
                     "--out."
                 ) from None
@@ -108,6 +108,11 @@ class Store:
     def waiting(self) -> list[Tile]:
         """Tiles without a result, row by row."""
         return [Tile(*row[:6]) for row in self._rows("WHERE result IS NULL")]
+
+    def count(self) -> tuple[int, int]:
+        """Tiles with a result, and tiles."""
+        row = self._database.execute("SELECT COUNT(result), COUNT(*) FROM tile").fetchone()
+        return int(row[0]), int(row[1])
 
     def add(self, result: TileResult) -> None:
         """Keep a result; it is on disk when this returns.

@@ -1,5 +1,6 @@
 """What a slide comes to: means over its tissue and over a region, and whether to rely on it."""
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,8 +39,8 @@ class Area:
         Tiles with tissue.
     counts : dict of str to float
         Nuclei in them by class; where a tile lies partly in a region, that part of them.
-    sums : dict of str to float
-        Score times tissue of the fit tiles, by method.
+    sums, lows, highs : dict of str to float
+        Score, and limits of its 90 % interval, times tissue of the fit tiles, by method.
     flagged_um2, spoilt_um2 : dict of str to float
         Tissue under each flag, in all tiles and in those not fit to score.
     """
@@ -49,6 +50,8 @@ class Area:
     tiles: int = 0
     counts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0.0))
     sums: dict[str, float] = field(default_factory=dict)
+    lows: dict[str, float] = field(default_factory=dict)
+    highs: dict[str, float] = field(default_factory=dict)
     flagged_um2: dict[str, float] = field(default_factory=dict)
     spoilt_um2: dict[str, float] = field(default_factory=dict)
 
@@ -77,8 +80,25 @@ class Area:
         if result.quality.reliable:
             self.fit_um2 += tissue
             for method, score in result.scores.items():
-                if score.value is not None:
-                    self.sums[method] = self.sums.get(method, 0.0) + tissue * score.value
+                ends = (self.sums, score.value), (self.lows, score.low), (self.highs, score.high)
+                for sums, value in ends:
+                    if value is not None:
+                        sums[method] = sums.get(method, 0.0) + tissue * value
+
+    def mean(self, method: str) -> float | None:
+        """Mean score of the fit tiles, 0 to 1; None where there are none."""
+        return self.sums[method] / self.fit_um2 if method in self.sums and self.fit_um2 else None
+
+    def interval(self, method: str) -> tuple[float, float] | None:
+        """Limits of the mean at `conventions.INTERVAL`, 0 to 1, for the error of the models.
+
+        They are the means of the tiles' limits: those of tiles that all err to the same
+        side and as much, as on a slide whose stain misleads the models. Errors that
+        differ from tile to tile cancel in part, so that the mean then errs less.
+        """
+        if method not in self.lows or not self.fit_um2:
+            return None
+        return self.lows[method] / self.fit_um2, self.highs[method] / self.fit_um2
 
     def record(self, methods: Sequence[str]) -> dict[str, Any]:
         """For the summary: means 0 to 1, areas in mm2, shares of the tissue 0 to 1."""
@@ -86,8 +106,11 @@ class Area:
             "tiles": self.tiles,
             "tissue_mm2": round(self.tissue_um2 / 1e6, 6),
             "fit_mm2": round(self.fit_um2 / 1e6, 6),
-            "mean": {
-                m: round(self.sums[m] / self.fit_um2, 6) if self.fit_um2 else None for m in methods
+            "mean": {m: _rounded(self.mean(m)) for m in methods},
+            "interval": {
+                m: limits and [round(end, 6) for end in limits]
+                for m in methods
+                for limits in (self.interval(m),)
             },
             "nuclei": {name: round(count) for name, count in self.counts.items()},
             "flagged": {
@@ -96,6 +119,34 @@ class Area:
                 if flag in self.flagged_um2
             },
         }
+
+
+def joined(areas: Iterable[Area]) -> Area:
+    """Areas of several slides as one, each counted by its own size."""
+    whole = Area()
+    for area in areas:
+        for name in ("tissue_um2", "fit_um2", "tiles"):
+            setattr(whole, name, getattr(whole, name) + getattr(area, name))
+        for name in ("counts", "sums", "lows", "highs", "flagged_um2", "spoilt_um2"):
+            sums = getattr(whole, name)
+            for key, value in getattr(area, name).items():
+                sums[key] = sums.get(key, 0.0) + value
+    return whole
+
+
+def hottest(
+    results: Iterable[TileResult], method: str, count: int, region: BaseGeometry | None = None
+) -> list[TileResult]:
+    """Tiles with the highest scores, highest first: fit to score, at least half in the region."""
+    fit = (
+        result
+        for result in results
+        if result.quality.reliable
+        and method in result.scores
+        and result.scores[method].value is not None
+        and (region is None or next(covered(region, [result.tile])) >= HALF)
+    )
+    return heapq.nlargest(count, fit, key=lambda result: result.scores[method].value or 0.0)
 
 
 def add_up(
@@ -126,3 +177,7 @@ def verdict(area: Area) -> str | None:
             f"for the flag {worst}, so nothing here can be relied on: {FLAGS[worst].text}"
         )
     return None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

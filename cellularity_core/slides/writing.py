@@ -54,13 +54,14 @@ def write(
         for result in store.results():
             yield result, None if region is None else next(covered(region, [result.tile]))
 
-    names = tables.columns(scoring.methods, about)
+    named = {"slide": slide.name} | about
+    names = tables.columns(scoring.methods, named)
     with whole_file(folder / "tiles.csv") as file:
-        tables.write_csv(file, tables.rows(results(), about), names)
+        tables.write_csv(file, tables.rows(results(), named), names)
     with whole_file(folder / "tiles.parquet") as file:
-        tables.write_parquet(file, tables.rows(results(), about), names)
+        tables.write_parquet(file, tables.rows(results(), named), names)
     with whole_file(folder / "tiles.geojson") as file:
-        tables.write_geojson(file, results(), about)
+        tables.write_geojson(file, results(), named)
     drawn = maps.maps_of(store.results(), slide.grid.shape, scoring.methods)
     note = f"Scale: {about['scale']}. Model set {about['model_set']}. {USE} {wrong or ''}".strip()
     with whole_file(folder / "maps.ome.tif") as file:
