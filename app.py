@@ -17,6 +17,7 @@ pages = [
         icon=":material/science:",
         visibility=entry.visibility("study"),
     ),
+    st.Page("pages/slides.py", title="Slide", icon=":material/map:"),
     st.Page("pages/rcb.py", title="RCB", icon=":material/calculate:", url_path="rcb"),
     st.Page("pages/models.py", title="Models", icon=":material/model_training:"),
     st.Page(

@@ -5,14 +5,12 @@ from typing import Final
 import streamlit as st
 
 from cellularity_core.rcb import Burden, rcb
+from pages.parts import state
 from pages.parts.burden import result
 from pages.parts.frame import show
 
 D1: Final = "rcb.d1"
 D2: Final = "rcb.d2"
-CA: Final = "rcb.ca"
-LOW: Final = "rcb.low"
-HIGH: Final = "rcb.high"
 CIS: Final = "rcb.cis"
 NODES: Final = "rcb.nodes"
 MET: Final = "rcb.met"
@@ -34,20 +32,28 @@ def page() -> None:
         st.subheader("Cancer in the bed", anchor=False)
         ca = _number(
             "Cellularity, %",
-            CA,
+            state.RCB_CA,
             100,
             "Mean over the whole bed, invasive and in situ, on a pathologist's scale. The scores "
             "on Analyse are those of one patch, and not on that scale.",
         )
+        if ca is not None and ca == st.session_state.get(state.RCB_FROM, (None,))[0]:
+            st.caption(st.session_state[state.RCB_FROM][1])
         cis = _number("Of it in situ, %", CIS, 100)
         left, right = st.columns(2)
         with left:
             low = _number(
-                "Lowest, %", LOW, 100, "Lower limit of the cellularity's 95 % interval, if known."
+                "Lowest, %",
+                state.RCB_LOW,
+                100,
+                "Lower limit of the cellularity's 95 % interval, if known.",
             )
         with right:
             high = _number(
-                "Highest, %", HIGH, 100, "Upper limit; both are carried through to the class."
+                "Highest, %",
+                state.RCB_HIGH,
+                100,
+                "Upper limit; both are carried through to the class.",
             )
     with nodes:
         st.subheader("Lymph nodes", anchor=False)

@@ -28,6 +28,7 @@ OPEN_TO_READERS = {
     "pages/models.py",
     "pages/rcb.py",
     "pages/read.py",
+    "pages/slides.py",
 }
 """All other pages must turn a reader away."""
 

@@ -1,0 +1,229 @@
+"""The tumour bed of a slide: drawn or imported, what it comes to, and the way to the RCB."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+import shapely
+import streamlit as st
+from shapely.geometry.base import BaseGeometry
+
+from cellularity_core.conventions import CLASSES, COMBINED, INTERVAL, WEAK_SCALE
+from cellularity_core.errors import SlideError
+from cellularity_core.rcb import at_level
+from cellularity_core.slides.region import region_in
+from cellularity_core.slides.summary import Area, joined
+from pages.parts import state
+from pages.parts.access import plain
+from pages.parts.slide_run import Run, Sums
+from pages.parts.slide_source import Desk
+from pages.parts.words import METHOD_NAMES, percent, scale_name
+
+LEVEL: Final = f"{100 * INTERVAL:.0f} %"
+TISSUE: Final = "Whole tissue"
+BED: Final = "Tumour bed"
+
+RECALIBRATE: Final = (
+    "The scores are on the scale weak TC, which is not a pathologist's, so that their mean cannot "
+    "enter the Residual Cancer Burden. Make a scale of your own first: `cellularity recalibrate` "
+    "with patches that you have scored."
+)
+
+INTERVAL_HELP: Final = (
+    f"{LEVEL} interval for the error of the models, where all tiles err to the same side, "
+    "as on a slide whose stain misleads them. Every tile of the area is scored, so that sampling "
+    "adds nothing."
+)
+
+
+def add_outline(own: Desk, run: Run, points: Sequence[tuple[float, float]]) -> None:
+    """Join an outline drawn by hand to the bed."""
+    ring = [list(point) for point in (*points, points[0])]
+    _join(own, run, json.dumps({"type": "Polygon", "coordinates": [ring]}).encode(), "your outline")
+
+
+def _join(own: Desk, run: Run, text: bytes, name: str) -> None:
+    """Join the polygons in GeoJSON to the bed; why they cannot be is kept for the page."""
+    try:
+        found = region_in(text, name, run.slide.width, run.slide.height)
+    except SlideError as error:
+        own.problems.append(str(error))
+        return
+    before = own.beds.get(run.source.key)
+    own.beds[run.source.key] = found if before is None else shapely.union(before, found)
+
+
+def bed_controls(own: Desk, run: Run) -> None:
+    """Import the bed from QuPath, or remove it."""
+    key = run.source.key
+    bed = own.beds.get(key)
+    with st.expander("Tumour bed", icon=":material/polyline:", expanded=bed is None):
+        st.markdown(
+            "Draw it on the slide above, or import it. Until there is one, the whole tissue counts."
+        )
+        box = f"{state.SLIDE_BED}.{key[:16]}.{own.taken}"
+
+        def take() -> None:
+            if file := st.session_state.get(box):
+                _join(own, run, file.getvalue(), file.name)
+                own.taken += 1
+
+        st.file_uploader(
+            "Outline as GeoJSON, as QuPath exports an annotation",
+            type=["geojson", "json"],
+            key=box,
+            on_change=take,
+        )
+        if bed is not None:
+            st.button(
+                "Remove the bed",
+                key=f"{state.SLIDE_BED}.remove",
+                on_click=own.beds.pop,
+                args=(key, None),
+                help="What was drawn or imported on this slide.",
+            )
+
+
+def means(run: Run, found: Sums, bed: BaseGeometry | None, method: str) -> Area:
+    """The mean of a method, and the table of all of them; returns the area that counts."""
+    area = found.whole if found.bed is None else found.bed
+    name = TISSUE if bed is None else BED
+    mean, interval = area.mean(method), area.interval(method)
+    value, size, nuclei = st.columns(3)
+    value.metric(
+        f"{name}: mean cellularity",
+        percent(mean) if mean is not None else "no tissue fit to score",
+        help=INTERVAL_HELP,
+    )
+    if interval is not None:
+        low, high = (f"{100 * end:.0f}" for end in interval)
+        value.caption(f"{LEVEL} interval {low} to {high} % · {METHOD_NAMES[method]}")
+    size.metric(f"{name}: area", _mm2(area.tissue_um2 if bed is None else _outlined(run, bed)))
+    size.caption(f"Tissue {_mm2(area.tissue_um2)}, of it fit to score {_mm2(area.fit_um2)}")
+    nuclei.metric(f"{name}: malignant nuclei", f"{area.counts['malignant']:,.0f}")
+    others = ", ".join(f"{area.counts[kind]:,.0f} {kind}" for kind in CLASSES[:2])
+    nuclei.caption(f"{others} · as the models see them")
+    areas = {TISSUE: found.whole} | ({} if found.bed is None else {BED: found.bed})
+    st.dataframe(
+        pd.DataFrame([_row(run, *item) for item in areas.items()]),
+        hide_index=True,
+        key=f"{state.SLIDE_TABLE}.{len(areas)}",
+        placeholder="–",
+    )
+    st.caption(
+        f"Means by area of tissue, with their {LEVEL} intervals. Scale: "
+        f"{scale_name(run.scoring.model_set.scale)}. Model set "
+        f"{plain(run.scoring.model_set.name)}, checksum `{run.scoring.model_set.sha256[:12]}`."
+    )
+    return area
+
+
+def _outlined(run: Run, bed: BaseGeometry) -> float:
+    return float(bed.area) * run.slide.mpp**2
+
+
+def _mm2(um2: float) -> str:
+    return f"{um2 / 1e6:.2f} mm²"
+
+
+def _row(run: Run, name: str, area: Area) -> dict[str, object]:
+    row: dict[str, object] = {"Region": name}
+    row |= {METHOD_NAMES[method]: _told(area, method) for method in run.scoring.methods}
+    row |= {"Tissue, mm²": round(area.tissue_um2 / 1e6, 2), "Tiles": area.tiles}
+    mm2 = area.tissue_um2 / 1e6
+    return row | {
+        f"{kind.capitalize()}/mm²": round(area.counts[kind] / mm2) if mm2 else None
+        for kind in CLASSES
+    }
+
+
+def _told(area: Area, method: str) -> str | None:
+    mean, interval = area.mean(method), area.interval(method)
+    if mean is None or interval is None:
+        return None
+    return f"{100 * mean:.0f} % ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})"
+
+
+def case_of_slides(own: Desk, run: Run, area: Area, bed: BaseGeometry | None, method: str) -> Area:
+    """Let slides be counted as one case, averaged by area; returns what the case comes to."""
+    key, models = run.source.key, run.scoring.model_set
+    for other, (_, sha256, _) in list(own.parts.items()):
+        if sha256 != models.sha256:  # scores of another model set are no part of a mean
+            del own.parts[other]
+    if key in own.parts:
+        own.parts[key] = (run.source.name, models.sha256, area)
+    with st.expander(f"Case: {len(own.parts)} slides counted", icon=":material/folder_copy:"):
+        st.markdown(
+            "A case with its bed on several slides: count each of them here. The mean weighs "
+            "every slide by its area of tissue fit to score."
+        )
+
+        def count() -> None:
+            if own.parts.pop(key, None) is None:
+                own.parts[key] = (run.source.name, models.sha256, area)
+
+        left, right = st.columns(2)
+        over = TISSUE.lower() if bed is None else BED.lower()
+        label = "Count this slide no more" if key in own.parts else f"Count this slide ({over})"
+        left.button(label, key=f"{state.SLIDE_CASE}.count", on_click=count, width="stretch")
+        right.button(
+            "Begin another case",
+            key=f"{state.SLIDE_CASE}.clear",
+            on_click=own.parts.clear,
+            disabled=not own.parts,
+            width="stretch",
+        )
+        if not own.parts:
+            return area
+        whole = joined(part for _, _, part in own.parts.values())
+        rows = [(name, part) for name, _, part in own.parts.values()] + [("All slides", whole)]
+        st.dataframe(
+            pd.DataFrame([_row(run, *row) for row in rows]).rename(columns={"Region": "Slide"}),
+            hide_index=True,
+            key=f"{state.SLIDE_CASE}.table.{len(rows)}",
+            placeholder="–",
+        )
+        mean = whole.mean(method)
+        if mean is not None:
+            st.markdown(f"Mean of the case, {METHOD_NAMES[method]}: **{_told(whole, method)}**")
+        return whole
+
+
+def to_rcb(run: Run, own: Desk, area: Area, bed: BaseGeometry | None, method: str) -> None:
+    """Carry the mean to the page RCB, or say why it may not be."""
+    mean, interval = area.mean(method), area.interval(method)
+    if run.scoring.model_set.scale == WEAK_SCALE:
+        st.info(RECALIBRATE, icon=":material/block:")
+        return
+    if mean is None or interval is None:
+        return
+    if bed is None and not own.parts:
+        st.info(
+            "Draw or import the tumour bed to carry its mean to the Residual Cancer Burden; the "
+            "whole tissue is not the bed.",
+            icon=":material/polyline:",
+        )
+        return
+    value = round(100 * mean, 1)
+    low, high = at_level(value, 100 * interval[0], 100 * interval[1], INTERVAL)
+    names = [name for name, _, _ in own.parts.values()] or [run.source.name]
+    if st.button(
+        f"Use {value:g} % on the page RCB", key=state.SLIDE_RCB, icon=":material/calculate:"
+    ):
+        st.session_state[state.RCB_CA] = value
+        st.session_state[state.RCB_LOW] = min(value, round(low, 1))
+        st.session_state[state.RCB_HIGH] = max(value, round(high, 1))
+        told = (
+            f"Cellularity from {', '.join(names)}: {METHOD_NAMES[method]}, model set "
+            f"{run.scoring.model_set.name} ({run.scoring.model_set.sha256[:12]}), scale "
+            f"{scale_name(run.scoring.model_set.scale)}."
+        )
+        st.session_state[state.RCB_FROM] = (value, plain(told))
+        st.switch_page("pages/rcb.py")
+
+
+def first_method(run: Run) -> str:
+    """The score to read first."""
+    headline = run.scoring.model_set.headline or COMBINED
+    return headline if headline in run.scoring.methods else run.scoring.methods[0]

@@ -1,0 +1,94 @@
+"""Files of a slide, made when they are asked for: the functions that the command line uses."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import streamlit as st
+from shapely.geometry.base import BaseGeometry
+
+from cellularity_core.export import file_stem
+from cellularity_core.slides import maps as drawing
+from cellularity_core.slides import tables
+from cellularity_core.slides.region import covered, region_geojson
+from cellularity_core.slides.scoring import TileResult
+from cellularity_core.slides.store import Store
+from cellularity_core.slides.writing import described
+from pages.parts import state
+from pages.parts.slide_bed import BED
+from pages.parts.slide_run import Run, maps
+
+MAP: Final = "Maps (OME-TIFF, for QuPath and Fiji)"
+GEOJSON: Final = "Tiles (GeoJSON, for QuPath)"
+CSV: Final = "Tiles (CSV)"
+OUTLINE: Final = "Outline of the bed (GeoJSON, for QuPath)"
+PICTURE: Final = "Heat map over the slide (PNG)"
+
+
+@st.fragment
+def slide_files(run: Run, bed: BaseGeometry | None, method: str) -> None:
+    """A choice of what to save, and the button that saves it."""
+    st.subheader("Files", anchor=False)
+    made: dict[str, tuple[str, str, Callable[[], bytes]]] = {
+        MAP: (".ome.tif", "image/tiff", lambda: ome_tiff(run)),
+        GEOJSON: ("-tiles.geojson", "application/geo+json", lambda: geojson(run, bed)),
+        CSV: ("-tiles.csv", "text/csv", lambda: csv(run, bed)),
+    }
+    picture = run.folder / f"heat-{method}.png"
+    if picture.is_file():
+        made[PICTURE] = (f"-{method}.png", "image/png", picture.read_bytes)
+    if bed is not None:
+        name = run.slide.name
+        made[OUTLINE] = (
+            "-bed.geojson", "application/geo+json", lambda: region_geojson(bed, BED, name).encode(),
+        )  # fmt: skip
+    choice, save = st.columns([5, 1], vertical_alignment="bottom")
+    kind = choice.selectbox("What to save", list(made), key=f"{state.SLIDE_FILES}.kind")
+    ending, mime, make = made[kind]
+    save.download_button(
+        "Save",
+        make,
+        file_name=f"{file_stem(run.slide.name)}{ending}",
+        mime=mime,
+        icon=":material/download:",
+        type="primary",
+        key=f"{state.SLIDE_FILES}.save",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.caption("Every file names the slide, the model set and the scale. Research use only.")
+
+
+def about(run: Run) -> dict[str, str]:
+    """What every row says: the slide, and what scored it."""
+    return {"slide": run.slide.name} | described(run.scoring)
+
+
+def _results(store: Store, bed: BaseGeometry | None) -> Iterator[tuple[TileResult, float | None]]:
+    for result in store.results():
+        yield result, None if bed is None else next(covered(bed, [result.tile]))
+
+
+def csv(run: Run, bed: BaseGeometry | None) -> bytes:
+    """Tiles with the share of each in the bed."""
+    buffer, said = io.BytesIO(), about(run)
+    with run.store() as store:
+        rows = tables.rows(_results(store, bed), said)
+        tables.write_csv(buffer, rows, tables.columns(run.scoring.methods, said))
+    return buffer.getvalue()
+
+
+def geojson(run: Run, bed: BaseGeometry | None) -> bytes:
+    """Tiles as QuPath imports them."""
+    buffer = io.BytesIO()
+    with run.store() as store:
+        tables.write_geojson(buffer, _results(store, bed), about(run))
+    return buffer.getvalue()
+
+
+def ome_tiff(run: Run) -> bytes:
+    """All maps as the channels of one pyramid."""
+    buffer, said = io.BytesIO(), about(run)
+    note = f"Scale: {said['scale']}. Model set {said['model_set']}. {said['use']}"
+    drawing.write_ome_tiff(buffer, maps(run), run.slide.tile_um, run.slide.name, note)
+    return buffer.getvalue()

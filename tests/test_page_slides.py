@@ -1,0 +1,408 @@
+"""The page Slide: what it opens and refuses, scores, shows, averages and saves."""
+
+import base64
+import csv
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import shapely
+import tifffile
+from PIL import Image
+from slide_support import FakeScorer, made_slide
+from streamlit.testing.v1 import AppTest
+
+from cellularity_core.conventions import DEFAULT_SET, INTERVAL
+from cellularity_core.errors import SlideError
+from cellularity_core.fingerprint import fingerprint
+from cellularity_core.model_store import open_set
+from cellularity_core.patch import Patch
+from cellularity_core.rcb import at_level
+from cellularity_core.results import PatchResult
+from cellularity_core.scorer import Scorer
+from cellularity_core.slides.maps import maps_of
+from cellularity_core.slides.reading import Slide
+from cellularity_core.slides.region import read_region, region_geojson
+from cellularity_core.slides.run import Scoring, planned, score_slide
+from cellularity_core.slides.scoring import score_tiles
+from db import records
+from db.session import transaction
+from pages.parts import access, locks, reader, slide_bed, slide_run, slide_source, slide_view
+from pages.parts.slide_files import csv as csv_of
+from pages.parts.slide_files import geojson, ome_tiff
+from pages.parts.slide_source import FOLDER, Desk, Source
+from pages.parts.words import METHOD_NAMES
+
+ROOT = Path(__file__).resolve().parent.parent
+SIDE = 1100
+BED = [[300, 300], [800, 300], [800, 800], [300, 800], [300, 300]]
+SCORE = Scorer.score
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a slide of 3 x 3 tiles and slides that are refused."""
+    folder = tmp_path_factory.mktemp("slides")
+    made_slide(folder / "a.tif", SIDE, tissue=1)
+    made_slide(folder / "bare.tif", SIDE, tissue=1, stated=False)
+    (folder / "broken.tif").write_bytes((folder / "a.tif").read_bytes()[:20_000])
+    (folder / "text.svs").write_text("no slide at all")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def seen(tmp_path: Path, slides: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Records and results of its own; names of the tiles that are scored, quickly."""
+    fake = FakeScorer()
+
+    def score(self: Scorer, patches: list[Patch], maps: bool = True) -> Iterator[PatchResult]:
+        if maps:
+            yield from SCORE(self, patches)
+            return
+        for patch in patches:
+            fake.seen.append(patch.name)
+            result = fake.result(patch)
+            yield replace(result, scores=dict.fromkeys(self.methods, result.scores["gbt"]))
+
+    monkeypatch.setattr(Scorer, "score", score)
+    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "records.db"))
+    monkeypatch.setenv(FOLDER, str(slides))
+    reader.store.clear()
+    yield fake.seen
+    reader.store().dispose()
+    reader.store.clear()
+
+
+def page() -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    return at.switch_page("pages/slides.py").run()
+
+
+def opened(name: str = "a.tif") -> AppTest:
+    """The page with one of the slides on it."""
+    at = page()
+    at.selectbox(key="slide.chosen").select(name).run()
+    assert not at.exception, at.exception
+    return at
+
+
+def scored(name: str = "a.tif") -> AppTest:
+    at = opened(name)
+    at.button(key="slide.score.start").click().run()
+    assert not at.exception, at.exception
+    return at
+
+
+def said(at: AppTest) -> str:
+    kinds = (at.markdown, at.caption, at.text, at.info, at.warning, at.error, at.subheader)
+    return "\n".join(element.value for kind in kinds for element in kind)
+
+
+@pytest.fixture(scope="module")
+def expected(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What the core says of the slide and of the bed on it."""
+    bed = tmp_path_factory.mktemp("bed") / "bed.geojson"
+    bed.write_text(json.dumps({"type": "Polygon", "coordinates": [BED]}))
+    fake = FakeScorer()
+    models = open_set(DEFAULT_SET)
+    scoring = Scoring(
+        models, ("gbt", "combined"), 1, lambda slide, tiles: score_tiles(slide, tiles, fake)
+    )
+    return score_slide(slides / "a.tif", scoring, bed.parent / "out", roi=bed)
+
+
+def run_of(slide: Path, folder: Path) -> slide_run.Run:
+    """A finished run of a slide, without a page."""
+    fake = FakeScorer()
+    models = open_set(DEFAULT_SET)
+    scoring = Scoring(models, ("gbt", "combined"), 1, lambda s, tiles: score_tiles(s, tiles, fake))
+    score_slide(slide, scoring, folder)
+    opened = Slide(slide)
+    with planned(opened, scoring, folder) as store:
+        done, total = store.count()
+    return slide_run.Run(Source(slide, slide.name, "k"), opened, scoring, folder, done, total)
+
+
+@pytest.fixture(scope="module")
+def run(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> slide_run.Run:
+    return run_of(slides / "a.tif", tmp_path_factory.mktemp("run") / "out")
+
+
+def test_it_scores_a_slide_and_says_what_the_core_says(
+    seen: list[str], expected: dict[str, object]
+) -> None:
+    at = opened()
+    assert "**9** tiles of 256 µm" in said(at)
+    assert not at.metric
+    at.button(key="slide.score.start").click().run()
+    assert not at.exception
+    assert len(seen) == 9
+    mean = expected["tissue"]["mean"]["gbt"]
+    low, high = (f"{100 * end:.0f}" for end in expected["tissue"]["interval"]["gbt"])
+    shown = {m.label: m.value for m in at.metric}
+    assert shown["Whole tissue: mean cellularity"] == f"{100 * mean:.0f} %"
+    assert f"interval {low} to {high} %" in said(at)
+    assert f"{expected['tissue']['tissue_mm2']:.2f} mm²" == shown["Whole tissue: area"]
+    assert "weak TC, not a pathologist's" in said(at)
+    assert open_set(DEFAULT_SET).sha256[:12] in said(at)
+    again = opened()
+    assert len(seen) == 9
+    assert {m.label: m.value for m in again.metric} == shown
+
+
+def test_what_cannot_be_used_is_refused_in_a_sentence(slides: Path) -> None:
+    at = opened("broken.tif")
+    assert "breaks off" in at.error[0].value
+    assert "text.svs is not a slide" in opened("text.svs").error[0].value
+    at = opened("bare.tif")
+    assert "does not state a pixel size" in said(at)
+    assert not at.button(key="slide.size_set").value
+    at.number_input(key="slide.size").set_value(0.5).run()
+    at.button(key="slide.size_set").click().run()
+    assert "0.5 µm per pixel (given by you)" in said(at)
+    assert at.button(key="slide.score.start")
+
+
+def test_an_upload_is_opened_and_scored_once(slides: Path, seen: list[str]) -> None:
+    at = page()
+    content = (slides / "a.tif").read_bytes()
+    for _ in range(2):
+        at.file_uploader[0].set_value([("../mine.tif", content, "image/tiff")]).run()
+        assert not at.exception
+        assert at.selectbox(key="slide.chosen").options[0] == "mine.tif"
+        assert at.selectbox(key="slide.chosen").options.count("mine.tif") == 1
+        if start := [b for b in at.button if b.key == "slide.score.start"]:
+            start[0].click().run()
+    assert len(seen) == 9
+    assert at.metric
+
+
+def test_a_bed_is_imported_averaged_and_removed(expected: dict[str, object]) -> None:
+    at = scored()
+    box = next(f for f in at.file_uploader if f.key.startswith("slide.bed"))
+    text = json.dumps({"type": "Polygon", "coordinates": [BED]}).encode()
+    box.set_value([("bed.geojson", text, "application/json")]).run()
+    shown = {m.label: m.value for m in at.metric}
+    mean = expected["region"]["mean"]["gbt"]
+    assert shown["Tumour bed: mean cellularity"] == f"{100 * mean:.0f} %"
+    assert shown["Tumour bed: area"] == "0.06 mm²"
+    at.button(key="slide.bed.remove").click().run()
+    assert "Whole tissue: area" in {m.label for m in at.metric}
+    box = next(f for f in at.file_uploader if f.key.startswith("slide.bed"))
+    box.set_value([("bed.geojson", b"{}", "application/json")]).run()
+    assert "bed.geojson is not GeoJSON" in at.error[0].value
+
+
+def test_a_mean_goes_to_the_rcb_on_a_readers_scale_only(
+    monkeypatch: pytest.MonkeyPatch, expected: dict[str, object]
+) -> None:
+    at = scored()
+    assert "cellularity recalibrate" in said(at)
+    assert not [b for b in at.button if b.key == "slide.rcb"]
+    monkeypatch.setattr(slide_bed, "WEAK_SCALE", "another")
+    at.run()
+    assert "the whole tissue is not the bed" in said(at)
+    desk: Desk = at.session_state["slide.desk"]
+    key = at.selectbox(key="slide.chosen").value.key
+    desk.beds[key] = shapely.Polygon(BED)
+    at.run()
+    at.button(key="slide.rcb").click().run()
+    at.switch_page("pages/rcb.py").run()
+    mean = expected["region"]["mean"]["gbt"]
+    value = round(100 * mean, 1)
+    low, high = expected["region"]["interval"]["gbt"]
+    wider = at_level(value, 100 * low, 100 * high, INTERVAL)
+    assert at.number_input(key="rcb.ca").value == value
+    assert at.number_input(key="rcb.low").value == pytest.approx(wider[0], abs=0.06)
+    assert at.number_input(key="rcb.high").value == pytest.approx(wider[1], abs=0.06)
+    assert wider[1] - wider[0] > 100 * (high - low)
+    assert "a\\.tif" in said(at)
+
+
+def test_slides_of_a_case_are_averaged_by_area(slides: Path) -> None:
+    at = scored()
+    desk: Desk = at.session_state["slide.desk"]
+    key = at.selectbox(key="slide.chosen").value.key
+    at.button(key="slide.case.count").click().run()
+    _, sha256, area = desk.parts[key]
+    other = replace(area, fit_um2=3 * area.fit_um2, sums=dict.fromkeys(area.sums, 0.0))
+    desk.parts["other"] = ("b.tif", sha256, other)
+    at.run()
+    mean = area.mean("combined")
+    assert mean
+    assert f"Mean of the case, {METHOD_NAMES['combined']}: **{25 * mean:.0f} %" in said(at)
+    desk.parts["old"] = ("c.tif", "0" * 64, other)
+    at.run()
+    assert set(desk.parts) == {key, "other"}
+    at.button(key="slide.case.clear").click().run()
+    assert not desk.parts
+
+
+def test_a_run_that_ended_early_goes_on(monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
+    monkeypatch.setattr(slide_run, "TURN", 1)
+    quick = Scorer.score
+
+    def failing(self: Scorer, patches: list[Patch], maps: bool = True) -> Iterator[PatchResult]:
+        if len(seen) == 4:
+            raise SlideError("the disk is full")
+        yield from quick(self, patches, maps)
+
+    monkeypatch.setattr(Scorer, "score", failing)
+    at = opened()
+    at.button(key="slide.score.start").click().run()
+    assert "the disk is full" in at.error[0].value
+    monkeypatch.setattr(Scorer, "score", quick)
+    at.button(key="slide.score.cancel").click().run()
+    assert "**5 of 9** tiles are still to be scored" in said(at)
+    at.button(key="slide.score.start").click().run()
+    assert len(seen) == len(set(seen)) == 9
+    assert at.metric
+
+
+def test_a_tile_is_shown_as_analyse_shows_a_patch(slides: Path) -> None:
+    at = scored()
+    desk: Desk = at.session_state["slide.desk"]
+    key = at.selectbox(key="slide.chosen").value.key
+    desk.place[key] = (1, 1)
+    at.run()
+    assert not at.exception
+    assert "Tile 0.26 mm right, 0.26 mm down" in said(at)
+    assert said(at).count('data-method="') == 5
+    slide = Slide(slides / "a.tif")
+    assert slide.patch(slide.grid.tile(1, 1)).sha256 in at.session_state["case"].shown
+    at.button(key="slide.tile.close").click().run()
+    assert 'data-method="' not in said(at)
+
+
+def test_a_slide_with_a_patch_of_an_open_study_stays_without_scores(
+    slides: Path, seen: list[str]
+) -> None:
+    at = scored()
+    slide = Slide(slides / "a.tif")
+    pixels = np.rot90(slide.patch(slide.grid.tile(1, 1)).pixels).copy()
+    engine = reader.store()
+    with transaction(engine) as db:
+        plan = records.StudyPlan(
+            name="Open", description="", arm="before", seed=1, repeat_share=0.0, washout_days=0.0,
+            proficiency=None, show_feedback=False, model_set="", model_sha256="", readers=["Ana"],
+            cases=[
+                records.NewCase(
+                    sha256="f" * 64, name="p.png", width=512, height=512, mpp=0.5,
+                    phash=fingerprint(pixels), png=b"\x89PNG\r\n\x1a\n",
+                )
+            ],
+        )  # fmt: skip
+        made = records.create_study(db, plan, actor="Coordinator")
+        records.open_study(db, study_id=made.id, actor="Coordinator")
+    at.run()
+    assert "holds a patch of a study that is still open" in said(at)
+    assert not at.metric
+    at.text_input(key="reader").set_value("Bea").run()
+    assert "study that is still open" not in said(at)
+    assert at.metric
+    other = Slide(slides / "bare.tif", 0.25)
+    assert not locks.is_locked_slide("other", other.grid, other.overview(), "Ana")
+
+
+def test_a_servers_folders_are_nobodys_to_read(
+    slides: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(FOLDER)
+    monkeypatch.setattr(slide_source.st, "session_state", {"slide.path": str(slides / "a.tif")})
+    assert [s.name for s in slide_source._known(Desk())] == ["a.tif"]
+    monkeypatch.setattr(access, "has_sign_in", lambda: True)
+    assert slide_source._known(Desk()) == []
+    monkeypatch.setenv(FOLDER, str(slides))
+    assert len(slide_source._known(Desk())) == 4
+
+
+def test_the_browser_gets_what_it_asks_for(run: slide_run.Run) -> None:
+    with run.store() as store:
+        drawn = maps_of(store.results(), run.slide.grid.shape, run.scoring.methods)
+    sent = slide_view.layers(drawn, run.scoring.methods)
+    assert [one.name for one in sent][:2] == ["gbt", "combined"]
+    keys = ["overview", "map gbt", "map malignant nuclei", "1/1/2", "2/0/0"]
+    reply = slide_view.answer(run, sent, {"serial": 7, "keys": keys})
+    assert reply["serial"] == 7 and reply["fault"] is None
+    for layer in (sent[0], sent[-1]):
+        piece = reply["found"][f"map {layer.name}"]
+        levels = np.frombuffer(zlib.decompress(base64.b64decode(piece["bytes"])), "<u2")
+        values = np.where(levels == slide_view.NOTHING, np.nan, levels * layer.step)
+        factor = 100 if layer.unit == "%" else 1
+        np.testing.assert_allclose(
+            values.reshape(piece["shape"]), factor * drawn[layer.name], atol=0.002
+        )
+    for key, shape in (("1/1/2", (76, 512)), ("2/0/0", (512, 512))):
+        url = reply["found"][key]
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
+        assert picture.shape == (*shape, 3)
+    fine = run.slide.picture(512, 1024, 512, 1)
+    got = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(reply["found"]["1/1/2"].split(",")[1])))
+    )
+    assert np.abs(got.astype(int) - fine).mean() < 6
+    (sent_mask,) = slide_view.answer(run, sent, {"keys": ["tissue"]})["found"].values()
+    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(sent_mask.split(",")[1]))))[..., 1]
+    assert 0.4 < (mask > 0).mean() <= 1
+    nonsense = ["1/9/9", "3/0/0", "map secret", "../x", "1/1", 5, None]
+    assert set(slide_view.answer(run, sent, {"keys": nonsense})["found"].values()) == {None}
+    assert slide_view.answer(run, sent, "x")["found"] == {}
+    assert slide_view.answer(run, [], {"keys": ["map gbt"]})["found"] == {"map gbt": None}
+
+
+def test_an_outline_from_a_browser_is_checked(run: slide_run.Run) -> None:
+    inside = slide_view.points([[-5, 20], [99_999, 30]], run.slide)
+    assert inside == [(0.0, 20.0), (SIDE - 1.0, 30.0)]
+    for wrong in ("x", [], [[1]], [[1, "a"]], [[float("nan"), 1]], [[1, 2, 3]]):
+        with pytest.raises(ValueError, match=r"points|could not convert"):
+            slide_view.points(wrong, run.slide)
+    desk = Desk()
+    slide_bed.add_outline(desk, run, [(0, 0), (100, 0), (100, 100)])
+    slide_bed.add_outline(desk, run, [(500, 500), (600, 500), (600, 600), (500, 600)])
+    assert desk.beds["k"].area == 15_000
+    slide_bed.add_outline(desk, run, [(0, 0), (1, 1)])
+    assert "your outline" in desk.problems[0]
+    assert desk.beds["k"].area == 15_000
+
+
+def test_files_name_the_slide_and_carry_the_bed(run: slide_run.Run, tmp_path: Path) -> None:
+    bed = shapely.Polygon(BED)
+    rows = list(csv.DictReader(csv_of(run, bed).decode().splitlines()))
+    assert {row["slide"] for row in rows} == {"a.tif"}
+    assert len(rows) == 9
+    inside = sum(float(r["region"]) * int(r["width"]) * int(r["height"]) for r in rows)
+    assert inside == pytest.approx(bed.area, rel=1e-3)
+    tiles = json.loads(geojson(run, None))
+    assert tiles["cellularity"]["slide"] == "a.tif"
+    assert "region" not in tiles["features"][0]["properties"]["measurements"]
+    with tifffile.TiffFile(io.BytesIO(ome_tiff(run))) as file:
+        assert file.is_ome and "a.tif" in str(file.ome_metadata)
+        assert "Research use only" in str(file.ome_metadata)
+    again = tmp_path / "bed.geojson"
+    again.write_text(region_geojson(bed, "Tumour bed", "a.tif"))
+    assert read_region(again, SIDE, SIDE).equals(bed)
+
+
+def test_sessions_take_turns(slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    class Lock:
+        def __enter__(self) -> None:
+            held.append(0)
+
+        def __exit__(self, *_: object) -> None:
+            held.append(len(fake.seen))
+
+    fake = FakeScorer()
+    fake.model_set, fake.methods, fake.views = open_set(DEFAULT_SET), ("gbt",), 1
+    models = SimpleNamespace(scorer=fake, lock=Lock())
+    slide = Slide(slides / "a.tif")
+    tiles = [slide.grid.tile(0, 0)] * 20
+    assert len(list(slide_run._in_turns(models).engine(slide, tiles))) == 20
+    assert held == [0, 8, 0, 16, 0, 20]
