@@ -5,6 +5,7 @@ the graph only and points into it, so that scoring starts without PyTorch.
 """
 
 import os
+import sys
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -55,8 +56,7 @@ class CompiledNetwork(Network):
     """
 
     def __init__(self, graph: Path, threads: int) -> None:
-        import openvino
-
+        openvino = _openvino()
         self._graph = graph
         core = openvino.Core()
         options = {
@@ -156,6 +156,15 @@ class TorchNetwork(Network):
         import torch
 
         torch.cuda.empty_cache()
+
+
+def _openvino() -> Any:
+    """OpenVINO without its telemetry, which would report each start to a server of Google's."""
+    # None makes the import fail, for which OpenVINO has a stub of its own.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 def _mean_over_places(model: Any) -> Any:

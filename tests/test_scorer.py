@@ -294,3 +294,16 @@ def test_methods_that_share_a_network_share_one_run_of_it(patches, monkeypatch):
     assert len(runs) == len(tiles) * both.views
     assert len(set(runs)) == 1
     np.testing.assert_array_equal(result.activations["gbt"], result.activations["cascade"])
+
+
+def test_openvino_reports_nothing_to_anybody():
+    """Its telemetry sends a message at import unless it is kept from loading."""
+    told = (
+        "import sys; from cellularity_core import engine; from cellularity_core.model_store import "
+        "open_set; engine.CompiledNetwork(open_set().file('direct-r.onnx'), 1);"
+        "print([m for m, v in sys.modules.items() if 'openvino_telemetry' in m and v])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
