@@ -17,6 +17,7 @@ from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.model_store import ModelSet
 from cellularity_core.results import PatchResult, Score
 from cellularity_core.saliency import PlaceMap, as_seen, covered
+from cellularity_core.wording import listed
 
 APART: Final = 0.25
 """A place where a network's score and the nuclei marked differ by a bin of 25 %."""
@@ -155,8 +156,8 @@ class _Speaker:
         mean = float(np.mean([self._score(p) for p in parts]))
         if abs(mean - self._score(COMBINED)) > ADDS_UP:
             return []
-        listed = " and ".join(f"{self.names[p]} ({_percent(self._score(p))} %)" for p in parts)
-        said = [f"{self.names[COMBINED]} is the mean of {listed}."]
+        named = listed([f"{self.names[p]} ({_percent(self._score(p))} %)" for p in parts])
+        said = [f"{self.names[COMBINED]} is the mean of {named}."]
         # The part that is furthest from the other carries most of the gap.
         part = max((p for p in parts if p != other), key=lambda p: self._distance(p, other))
         if _percent(self._score(part)) == _percent(self._score(other)):

@@ -1,6 +1,6 @@
 """Names and sentences for people, for what the code calls by short names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cellularity_core.conventions import COMBINED, WEAK_SCALE
@@ -70,3 +70,8 @@ def spread(scores: Mapping[str, Score]) -> str:
         f"The {count} methods disagree by {points} points: {ends}. "
         "Look at the areas before you trust any of them."
     )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: "A, B and C"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -186,9 +186,12 @@ def test_methods_that_share_a_map_differ_in_how_they_read_it(models: ModelSet) -
 
 
 def test_the_combined_score_names_its_parts(models: ModelSet) -> None:
-    result = patch_result({"gbt": 0.2, "direct-r": 0.4, "combined": 0.3, "direct-c": 0.3})
+    parts = {"gbt": 0.2, "cascade": 0.3, "direct-r": 0.4, "direct-c": 0.3}
+    result = patch_result(parts | {"combined": 0.3})
     found = why_apart(result, "combined", "gbt", models, {}, NAMES)
-    assert found.reasons[0] == "Combined is the mean of Features (20 %) and Number (40 %)."
+    assert found.reasons[0] == (
+        "Combined is the mean of Features (20 %), Maps (30 %), Number (40 %) and Grade (30 %)."
+    )
     assert "Number and Features" in found.reasons[1]
     # on a reader's own scale the mean of the parts is not the score
     off = replace(result, scores={**result.scores, "combined": score(0.5)})

@@ -12,6 +12,7 @@ from cellularity_core.quality import spoiling
 from cellularity_core.training.commands import train_set
 from cellularity_core.training.held_out import BIN_NAMES, HELD_OUT
 from cellularity_core.training.targets import graded, is_weak
+from cellularity_core.wording import listed
 
 if TYPE_CHECKING:
     from cellularity_core.training.plan import Plan
@@ -344,7 +345,7 @@ def _use(manifest: Mapping[str, Any]) -> str:
     ]
     text = (
         "Research use only. Not a medical device, not for diagnosis or treatment decisions. "
-        f"Trained on {_and([s.tissue for s in sources])}; {', '.join(untested)} and rare "
+        f"Trained on {listed([s.tissue for s in sources])}; {', '.join(untested)} and rare "
         "histologies are untested."
     )
     if not any(s.lacks_benign for s in sources):
@@ -368,7 +369,7 @@ def _licence(plan: "Plan", manifest: Mapping[str, Any]) -> str:
         else "Software: Apache-2.0. Weights: for those who trained them to say, within the terms "
         "of their data."
     )
-    return f"{weights} {_starts(plan)} Data: {_and([s.terms for s in sources])}."
+    return f"{weights} {_starts(plan)} Data: {listed([s.terms for s in sources])}."
 
 
 def _starts(plan: "Plan") -> str:
@@ -388,8 +389,4 @@ def _starts(plan: "Plan") -> str:
             said.append(f"`{network}` from ImageNet weights of `{package}` (Apache-2.0)")
         else:
             said.append(f"`{network}` from ImageNet weights that timm publishes, under their terms")
-    return f"Encoders: {_and(said)}." if said else "All networks started from random numbers."
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+    return f"Encoders: {listed(said)}." if said else "All networks started from random numbers."

@@ -13,6 +13,7 @@ from cellularity_core.agreement import (
     Repeatability,
     Statistic,
 )
+from cellularity_core.wording import listed
 
 GROUP_NAMES: Final = {
     "icc_a1": "ICC(A,1): one reader, absolute agreement",
@@ -126,11 +127,6 @@ def told(statistic: Statistic) -> str:
     if statistic.value is None:
         return f"undefined ({statistic.reason})"
     return with_limits(statistic)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as a sentence has them: "A, B and C"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 import streamlit as st
 
 from cellularity_core.model_store import ModelSet
+from cellularity_core.wording import listed
 from pages.parts.models_data import (
     AUC,
     BENIGN,
@@ -197,7 +198,7 @@ def _method(row: MethodFigures) -> str:
     )
     mean = ""
     if row.parts != (row.method,):
-        names = " and ".join(METHOD_NAMES.get(part, part) for part in row.parts)
+        names = listed([METHOD_NAMES.get(part, part) for part in row.parts])
         mean = f'<br><span class="small">mean of {escape(names)}</span>'
     return (
         f'<span title="{escape(METHOD_HELP.get(row.method, ""))}">{escape(name)}</span> '

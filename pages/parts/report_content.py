@@ -14,9 +14,10 @@ from cellularity_core.agreement import (
     readers_mean,
     trend,
 )
+from cellularity_core.wording import listed
 from db.records import AmendmentRecord, Head
 from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement, span
-from pages.parts.agreement_words import counted, listed
+from pages.parts.agreement_words import counted
 from pages.parts.words import models_scale
 
 ARMS: Final[Mapping[str, str]] = {
