@@ -32,13 +32,24 @@ class MaskRegressor(nn.Module):
         self.average = average
         self.network = create_classifier(encoder, outputs=1, init=init, in_channels=channels)
 
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Cellularity (B,) in [0, 1] for maps (B, 4, H, W) in [0, 1]."""
+    def logits(self, maps: torch.Tensor) -> torch.Tensor:
+        """Raw outputs (B, 1) for maps (B, 4, H, W) in [0, 1]; of every place, (B, 1, h, w),
+        where scores are averaged."""
         x = maps[:, : self.channels] * 2 - 1
         if self.average == "scores":
-            return score_places(self.network, x).sigmoid().mean(dim=(1, 2, 3))
+            return score_places(self.network, x)
         out: torch.Tensor = self.network(x)
-        return out.squeeze(1).sigmoid()
+        return out
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Cellularity (B,) in [0, 1] for maps (B, 4, H, W) in [0, 1]."""
+        return self.score(self.logits(maps))
+
+    @staticmethod
+    def score(logits: torch.Tensor) -> torch.Tensor:
+        """Cellularity (B,) from raw outputs, its mean over places."""
+        values = logits.sigmoid()
+        return values.mean(dim=(1, 2, 3)) if values.ndim == 4 else values.squeeze(1)
 
 
 class Cascade(nn.Module):

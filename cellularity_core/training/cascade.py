@@ -29,9 +29,10 @@ from cellularity_core.training.loop import (
     save_weights,
     weights_checksum,
 )
+from cellularity_core.training.losses import place_loss
 from cellularity_core.training.recipes import Cascade as Settings
 from cellularity_core.training.recipes import Segmentation as SegmentationSettings
-from cellularity_core.training.targets import patch_target, trust, view_target
+from cellularity_core.training.targets import PLACE, patch_target, place_targets, trust, view_target
 
 
 def train_cascade(
@@ -107,6 +108,7 @@ def train_cascade(
             views[1].pixels.transpose(2, 0, 1),
             np.array(target, np.float32),
             np.array(trust(item.sample), np.float32),
+            place_targets(item.sample, views[0], PLACE if settings.places else settings.side),
         )
 
     def image_view(index: int, rng: np.random.Generator) -> tuple[npt.NDArray[Any], ...]:
@@ -129,8 +131,13 @@ def train_cascade(
         )
 
     def frozen_loss(network: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        found = network(batch[0].to(compute.device).float() / 255)
-        return _weighted_error(found, batch, compute)
+        assert isinstance(network, MaskRegressor)
+        logits = network.logits(batch[0].to(compute.device).float() / 255).float()
+        error = _weighted_error(network.score(logits), batch, compute)
+        if not settings.places:
+            return error
+        weight, places = batch[2].to(compute.device), batch[3].to(compute.device)
+        return error + settings.places * place_loss(logits, places, weight)
 
     def joint_loss(network: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         found, _ = network(compute.images(batch[0]))
@@ -192,7 +199,7 @@ def train_cascade(
         )
 
     model.segmentation.eval()
-    run("frozen", model.regressor, settings.frozen, repeats=2)
+    run("frozen", model.regressor, settings.frozen, repeats=settings.repeats)
     if settings.joint is not None:
         run("joint", model, settings.joint, repeats=1)
     save_weights(out / BEST, {"model": model.state_dict(), "description": description})

@@ -27,9 +27,9 @@ from cellularity_core.training.loop import (
     save_weights,
     weights_checksum,
 )
-from cellularity_core.training.losses import level_loss
+from cellularity_core.training.losses import level_loss, place_loss
 from cellularity_core.training.recipes import Direct as Settings
-from cellularity_core.training.targets import patch_target, trust, view_target
+from cellularity_core.training.targets import PLACE, patch_target, place_targets, trust, view_target
 
 WHOLE_UM: Final = 240.0
 """Side of a view that is nearly a whole patch of 512 pixels at 0.5 um/px, um."""
@@ -81,18 +81,22 @@ def train_direct(
             jitter_stain(view.pixels, rng, settings.jitter),
             np.array(target, np.float32),
             np.array(trust(item.sample), np.float32),
+            place_targets(item.sample, view, PLACE if settings.places else side),
         )
 
     def loss(model: nn.Module, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
         assert isinstance(model, Direct)
-        images, target, weight = batch
+        images, target, weight, places = batch
         target, weight = target.to(compute.device), weight.to(compute.device)
         logits = model.logits(compute.images(images)).float()
-        # No class is known of a place, only the mean of the places.
         if settings.head == "classification" and settings.average == "features":
             return level_loss(logits, target, settings.spread)
         error = (model.score(logits) - target) ** 2
-        return (error * weight).sum() / weight.sum()
+        whole = (error * weight).sum() / weight.sum()
+        if not settings.places:
+            return whole
+        told = place_loss(logits, places.to(compute.device), weight, settings.spread)
+        return whole + settings.places * told
 
     truth = np.array([patch_target(item) for item in validation])
     inner_truth = np.array([patch_target(item) for item in choosing or ()])

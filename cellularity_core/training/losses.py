@@ -63,3 +63,38 @@ def level_loss(logits: torch.Tensor, target: torch.Tensor, spread: float = 0.0) 
     levels = torch.linspace(0, 1, logits.shape[1], device=logits.device)
     soft = torch.exp(-0.5 * ((levels - target[:, None]) / spread) ** 2)
     return F.cross_entropy(logits.float(), soft / soft.sum(dim=1, keepdim=True))
+
+
+def place_loss(
+    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, spread: float = 0.0
+) -> torch.Tensor:
+    """Mean cross entropy of the scores of places, over those whose target is known.
+
+    Parameters
+    ----------
+    logits : tensor, shape (B, 1, h, w) or (B, 101, h, w)
+    target : tensor, shape (B, h, w)
+        In [0, 1]; NaN where it is unknown.
+    weight : tensor, shape (B,)
+        Of each view.
+    spread : float
+        See `level_loss`.
+
+    Returns
+    -------
+    tensor, scalar
+        0 where nothing is known.
+    """
+    logits = logits.float()
+    known = target.isfinite()
+    aim = target.nan_to_num(0.0)
+    if logits.shape[1] == 1:
+        each = F.binary_cross_entropy_with_logits(logits[:, 0], aim, reduction="none")
+    else:
+        levels = torch.linspace(0, 1, logits.shape[1], device=logits.device)
+        distance = levels[:, None, None] - aim[:, None]
+        soft = torch.exp(-0.5 * (distance / max(spread, 0.5 / (len(levels) - 1))) ** 2)
+        soft = soft / soft.sum(dim=1, keepdim=True)
+        each = -(soft * logits.log_softmax(dim=1)).sum(dim=1)
+    share = known * weight[:, None, None]
+    return (each * share).sum() / share.sum().clamp_min(1e-6)

@@ -6,14 +6,20 @@ points is on another, so it then teaches no score: points teach the segmentation
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from cellularity_core.conventions import READER_SCALE, WEAK_SCALE
+from cellularity_core.conventions import MALIGNANT, READER_SCALE, WEAK_SCALE
 from cellularity_core.datasets import Sample
-from cellularity_core.masks import weak_cellularity
+from cellularity_core.masks import TERRITORY_RADIUS_UM, draw_discs, tissue_mask, weak_cellularity
+from cellularity_core.resample import resize
 from cellularity_core.training.augmentation import View
 from cellularity_core.training.images import Loaded
+
+PLACE: Final = 32
+"""Side of a place in pixels of what a network sees: the stride of the encoders."""
 
 
 def view_target(sample: Sample, view: View) -> float:
@@ -65,6 +71,37 @@ def regressed(items: Sequence[Loaded], weak: bool) -> list[Loaded]:
     """Items a score is learnt from: graded ones and benign fields, which hold no tumour."""
     known = {item.sample.name for item in graded(items, weak)}
     return [i for i in items if i.sample.name in known or i.sample.field == "benign"]
+
+
+def place_targets(sample: Sample, view: View, side: int) -> npt.NDArray[np.float32]:
+    """Targets of the squares of a view, whose mean is about that of the view.
+
+    A square's target is the share of it within a tumour nucleus's territory, over the
+    tissue's share of the view. So the dense targets of a view say where its cellularity is.
+
+    Parameters
+    ----------
+    sample : Sample
+    view : View
+    side : int
+        Of a square, in pixels.
+
+    Returns
+    -------
+    ndarray of float32, shape (h, w)
+        In [0, 1]; NaN where places are unknown, as a pathologist scored the whole.
+    """
+    height, width = (-(-extent // side) for extent in view.pixels.shape[:2])
+    if sample.scores:
+        return np.full((height, width), np.nan, np.float32)
+    if sample.field == "benign":
+        return np.zeros((height, width), np.float32)
+    tissue = tissue_mask(view.pixels, view.mpp)
+    malignant = view.xy[view.label == MALIGNANT]
+    covered = draw_discs(malignant, tissue.shape, 2 * TERRITORY_RADIUS_UM / view.mpp) & tissue
+    shares = resize(covered.astype(np.float32), (height, width)) / max(float(tissue.mean()), 1e-6)
+    found: npt.NDArray[np.float32] = np.minimum(shares, 1, dtype=np.float32)
+    return found
 
 
 def trust(sample: Sample) -> float:

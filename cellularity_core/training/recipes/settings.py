@@ -13,6 +13,14 @@ Part = TypeVar("Part")
 Head = Literal["regression", "classification"]
 
 
+def _check_places(places: float, average: str) -> None:
+    if places and average != "scores":
+        raise ModelError(
+            f"places = {places} was asked for with average = '{average}'; only networks that "
+            'average scores have places to learn from: write average = "scores".'
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Segmentation:
     """How a segmentation is trained (METHODS 2).
@@ -80,8 +88,13 @@ class Cascade:
     views : int
         Augmented views of each patch whose maps are made, where no boosting says so.
     batch : int
+    repeats : int
+        Views of each patch's maps in an epoch of the frozen phase.
     average : {"features", "scores"}
         What is averaged over the maps; see `networks.direct.Direct`.
+    places : float
+        Weight of the loss of places beside that of the patch, where points tell the
+        cellularity of places; needs scores averaged.
     """
 
     regressor: str
@@ -94,7 +107,12 @@ class Cascade:
     pool: int = 2
     views: int = 6
     batch: int = 8
+    repeats: int = 2
     average: Literal["features", "scores"] = "features"
+    places: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_places(self.places, self.average)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +142,8 @@ class Direct:
         Train the head only.
     average : {"features", "scores"}
         What is averaged over the image; see `networks.direct.Direct`.
+    places : float
+        As for a `Cascade`.
     after_segmentation : bool
         The encoder takes the weights of the segmentation's, trained on the same patients;
         what that has not, `init` gives. Scoring needs no segmentation all the same.
@@ -150,11 +170,15 @@ class Direct:
     jitter: StainJitter = field(default_factory=StainJitter)
     frozen: bool = False
     average: Literal["features", "scores"] = "features"
+    places: float = 0.0
     after_segmentation: bool = False
     whole: Schedule | None = None
     mean: tuple[float, float, float] = HALF
     std: tuple[float, float, float] = HALF
     arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_places(self.places, self.average)
 
 
 @dataclass(frozen=True, slots=True)
