@@ -18,10 +18,12 @@ from cellularity_core.datasets import LOADERS, SOURCES, Sample
 from cellularity_core.points import NucleiPoints
 from cellularity_core.training import assemble as assembling
 from cellularity_core.training import cards
+from cellularity_core.training import held_out as measuring
 from cellularity_core.training.commands import train_set
 from cellularity_core.training.held_out import HeldOut
 from cellularity_core.training.images import Loaded
-from cellularity_core.training.loop import Compute
+from cellularity_core.training.loop import BEST, DONE, Compute
+from cellularity_core.training.plan import describe_networks
 from cellularity_core.training.recipes import recipe
 
 METHODS = ("gbt", "cascade", "direct-r", "direct-c")
@@ -124,7 +126,7 @@ def test_every_held_out_score_is_kept_beside_the_run_and_the_set(made):
         assert int(row["fold"]) == made.plan.fold_of[k]
         for method in METHODS:
             assert float(row[method]) == pytest.approx(given[method].scores[k], abs=1e-6)
-        mean = (given["gbt"].scores[k] + given["direct-r"].scores[k]) / 2
+        mean = np.mean([given[method].scores[k] for method in METHODS])
         assert float(row["combined"]) == pytest.approx(mean, abs=1e-6)
     kinds = [(r["reference_kind"], r["field"], r["reference"] != "") for r in table]
     assert kinds[:60] == [("weak", "", True)] * 60
@@ -197,7 +199,7 @@ def test_a_set_without_benign_fields_says_what_it_cannot_tell(made):
 @pytest.mark.parametrize(
     ("change", "data", "said"),
     [
-        ({}, KINDS, "the mean of `gbt`, `direct-r`; it was chosen on these patients"),
+        ({}, KINDS, "of `gbt`, `cascade`, `direct-r`, `direct-c`; it was chosen on these patients"),
         ({}, ("breastpathq",), "the recipe named it before these patients were measured"),
         ({"chosen_on": (), "chosen": ""}, KINDS, "the recipe named it before these patients"),
     ],
@@ -244,3 +246,27 @@ def test_the_printed_command_asks_for_what_was_done(made, read):
         "views": 4,
         "bf16": True,
     }
+
+
+def test_networks_are_measured_in_the_precision_they_are_shipped_in(tmp_path, monkeypatch):
+    asked = []
+
+    def predicted(network, items, settings, compute):
+        asked.append(compute.bf16)
+        return np.full(len(items), 0.5)
+
+    plan = plan_of([item(k) for k in range(3)], tmp_path, compute=Compute.choose("cpu", True))
+    plan.run = lambda name, fold: tmp_path / f"{name}-{fold}"
+    plan.split = lambda fold: ([], plan.items)
+    for name in METHODS[1:]:
+        plan.run(name, 0).mkdir()
+        (plan.run(name, 0) / BEST).touch()
+        (plan.run(name, 0) / DONE).touch()
+    monkeypatch.setattr(measuring, "boosting_stage", lambda plan: np.zeros(3))
+    monkeypatch.setattr(measuring, "create", lambda described: torch.nn.Identity())
+    monkeypatch.setattr(measuring, "load_weights", lambda path: {"model": {}})
+    monkeypatch.setattr(measuring, "predict_cascade", predicted)
+    monkeypatch.setattr(measuring, "predict_direct", predicted)
+    found = measuring.held_out_scores(plan, describe_networks(plan.recipe))
+    assert asked == [False] * 3 and plan.compute.bf16
+    assert [list(found[name].scores) for name in METHODS[1:]] == [[0.5] * 3] * 3

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -76,9 +76,11 @@ def held_out_scores(plan: Plan, networks: Mapping[str, Any]) -> dict[str, HeldOu
     found = {"gbt": HeldOut(list(plan.items), boosting_stage(plan).clip(0, 1))}
     seen = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
     heads = {name: head for head, name in HEADS.items()}
+    # In single precision, as the models are shipped, whatever they were trained in.
+    compute = replace(plan.compute, bf16=False)
     for name in ("cascade", *heads):
         arguments = {k: v for k, v in networks[name].items() if k != "input_pool"}
-        network = create(arguments).to(plan.compute.device)
+        network = create(arguments).to(compute.device)
         items: list[Loaded] = []
         scores: list[float] = []
         for fold in range(plan.folds):
@@ -89,10 +91,10 @@ def held_out_scores(plan: Plan, networks: Mapping[str, Any]) -> dict[str, HeldOu
             _, held_out = plan.split(fold)
             items += held_out
             scores += list(
-                predict_cascade(network.eval(), held_out, seen, plan.compute)
+                predict_cascade(network.eval(), held_out, seen, compute)
                 if name == "cascade"
                 else predict_direct(
-                    network, held_out, direct_settings(plan.recipe, heads[name]), plan.compute
+                    network, held_out, direct_settings(plan.recipe, heads[name]), compute
                 )
             )
         if not items:
