@@ -21,10 +21,10 @@ CELL: Final = STRIDE // 2
 """Side of a cell of a map, in pixels of the network: places of tiles meet at its edges
 or within half of it."""
 
-FIELD_UM: Final = 24.0
+FIELD_UM: Final = 25.0
 """How far a place looks: standard deviation of the squared gradient of a place's score.
-The direct networks of breast-1 gave 24.6 and 22.4 um (6 patches of BRCA-M2C, 3 places
-each). Their maps fit annotated tumour best where they lie, to within 4 um (16 patches)."""
+The cascade of breast-1 gave 25.4 um, its direct networks 25.6 and 24.0 um (6 patches of
+BRCA-M2C, 3 places each). Their maps fit annotated tumour best where they lie."""
 
 DRAWN_MPP: Final = 1.0
 """um per pixel at which the territory of nuclei is drawn."""

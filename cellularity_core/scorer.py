@@ -178,7 +178,8 @@ class Scorer:
         found = {}
         for method, name in self._network_of.items():
             network = self._place_network(name)
-            if method not in self.methods or not network.has_places:
+            # The trees may look through a network that has a score of its own.
+            if method == "gbt" or method not in self.methods or not network.has_places:
                 continue
             cuts = [tiling.cut(pixels, tile, self._stride(name))[None] for tile in tiles]
             means = [

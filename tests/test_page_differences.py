@@ -51,7 +51,7 @@ def test_the_fold_computes_when_opened_and_once(looked: list[str]) -> None:
     a = at.selectbox(key=f"{state.DIFFERENCES}.a")
     a.set_value("combined").run()
     b = at.selectbox(key=f"{state.DIFFERENCES}.b.combined")
-    b.set_value("gbt").run()
+    b.set_value("cascade").run()
     assert not at.exception
     assert len(looked) == 1
     assert any("Combined is the mean of" in m.value for m in at.markdown)

@@ -59,7 +59,7 @@ def test_every_figure_of_every_method_is_told_with_its_interval() -> None:
         "Nuclei maps SR",
         "Image to number R",
         "Image to grade C",
-        "Combined mean mean of Nuclei features and Image to number",
+        "Combined mean mean of Nuclei features, Nuclei maps, Image to number and Image to grade",
     ]
     for row, method in zip(rows, methods, strict=True):
         figures = methods[method]["figures"]

@@ -2,9 +2,11 @@
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from cellularity_core import tiling
 from cellularity_core.conventions import MALIGNANT
@@ -17,7 +19,8 @@ from cellularity_core.results import Nuclei
 from cellularity_core.saliency import CELL, PlaceMap, as_seen, covered, place_map
 from cellularity_core.scorer import Scorer
 
-DIRECT = ("direct-r", "direct-c")
+PLACED = ("cascade", "direct-r", "direct-c")
+"""Methods of the set whose score is the mean of the scores of places."""
 
 
 def made(pixels: np.ndarray, mpp: float = 0.5) -> Patch:
@@ -27,7 +30,7 @@ def made(pixels: np.ndarray, mpp: float = 0.5) -> Patch:
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return Scorer.open(methods=DIRECT)
+    return Scorer.open(methods=("gbt", *PLACED))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,8 @@ def test_the_map_adds_up_to_the_score(scorer, field, height, width, mpp):
     patch = made(field[:height, :width], mpp)
     [result] = scorer.score([patch], maps=False)
     found = scorer.places(patch)
-    assert list(found) == list(DIRECT)
-    for method in DIRECT:
+    assert list(found) == list(PLACED)
+    for method in PLACED:
         assert found[method].mean == pytest.approx(result.scores[method].value, abs=1e-4)
         assert found[method].weights.sum() == pytest.approx(1, abs=1e-9)
 
@@ -73,7 +76,7 @@ def test_asking_for_places_changes_no_score(scorer, field):
 
     core = openvino.Core()
     tiles = tiling.cut(field, tiling.Tile(0, 0, 256, 320))[None]
-    for name in DIRECT:
+    for name in PLACED:
         graph = scorer.model_set.file(f"{name}.onnx")
         plain = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         ours = CompiledNetwork(graph, 1)(tiles)
@@ -82,8 +85,19 @@ def test_asking_for_places_changes_no_score(scorer, field):
             assert np.array_equal(values, plain({0: tiles})[k])
 
 
-def test_a_network_that_averages_features_says_that_it_has_no_places(scorer):
-    network = CompiledNetwork(scorer.model_set.file("cascade.onnx"), 1)
+def test_a_network_that_averages_features_says_that_it_has_no_places(tmp_path):
+    nodes = [
+        helper.make_node("Cast", ["tiles"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["x"], ["features"], axes=[1, 2], keepdims=0),
+        helper.make_node("Sigmoid", ["features"], ["levels"]),
+        helper.make_node("ReduceMax", ["levels"], ["score"], axes=[1], keepdims=0),
+    ]
+    tiles = helper.make_tensor_value_info("tiles", TensorProto.UINT8, ["b", "h", "w", 3])
+    score = helper.make_tensor_value_info("score", TensorProto.FLOAT, ["b"])
+    graph = helper.make_graph(nodes, "direct", [tiles], [score])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "direct.onnx")
+    network = CompiledNetwork(tmp_path / "direct.onnx", 1)
     assert not network.has_places
     with pytest.raises(ModelError, match="does not average scores of places"):
         network.places(np.zeros((1, 128, 128, 3), np.uint8))
@@ -106,7 +120,7 @@ def test_the_map_lies_on_the_tumour_that_pathologists_marked(scorer, data_root):
                 other = marked[48 + dy : height - 48 + dy, 48 + dx : width - 48 + dx]
                 pair = np.stack([inner.ravel(), other.ravel()])[:, ::7]
                 seen.setdefault((method, name), []).append(pair)
-    for method in DIRECT:
+    for method in PLACED:
         fit = {
             name: np.corrcoef(np.concatenate(seen[method, name], axis=1))[0, 1] for name in steps
         }
