@@ -22,6 +22,9 @@ Tiles = npt.NDArray[np.uint8]
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 
+PRECISIONS: Final = ("auto", "f32", "bf16")
+"""Numbers that networks multiply: single precision or bfloat16, which sums in single precision."""
+
 _FIRST_CALL: Final = threading.Lock()
 
 
@@ -46,6 +49,9 @@ class CompiledNetwork(Network):
         ONNX file, its weights in the safetensors file beside it.
     threads : int
         Calls that may run at once, one core each.
+    precision : {"f32", "bf16"}
+        In bfloat16 a score moves by about 0.002, and a CPU that multiplies it is three to
+        four times as fast; one that does not is slower.
 
     Attributes
     ----------
@@ -55,12 +61,12 @@ class CompiledNetwork(Network):
         too far and too much to one side to be put on a patch.
     """
 
-    def __init__(self, graph: Path, threads: int) -> None:
+    def __init__(self, graph: Path, threads: int, precision: str = "f32") -> None:
         openvino = _openvino()
         self._graph = graph
         core = openvino.Core()
         options = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precision,
             "NUM_STREAMS": threads,
             # Pinned, the streams of several networks would queue for the same core.
             "ENABLE_CPU_PINNING": False,
@@ -196,3 +202,29 @@ def resolve_device(device: str) -> str:
     if device == "cuda":
         raise ModelError("No CUDA device can be used here; choose --device cpu.")
     return "cpu"
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """``auto``, ``f32`` or ``bf16`` to what networks multiply; ``auto`` is bfloat16 where
+    the CPU multiplies it.
+
+    Raises
+    ------
+    ModelError
+        If the precision is unknown, or is bfloat16 where it is of no use.
+    """
+    if precision not in PRECISIONS:
+        raise ModelError(
+            f"There is no precision '{precision}'; choose one of {', '.join(PRECISIONS)}."
+        )
+    if precision == "f32":
+        return precision
+    # Asked for its own choice, OpenVINO names bfloat16 where the CPU has instructions for it.
+    hint = "INFERENCE_PRECISION_HINT"
+    able = device == "cpu" and _openvino().Core().get_property("CPU", hint).to_string() == "bf16"
+    if precision == "bf16" and not able:
+        raise ModelError(
+            f"bfloat16 is of no use on {'this CPU' if device == 'cpu' else 'CUDA'}; "
+            "choose the precision auto or f32."
+        )
+    return "bf16" if able else "f32"

@@ -110,6 +110,8 @@ class PatchResult:
         Checksum of the model set.
     scale : str
         Whose scale the scores are on, e.g. "weak TC".
+    precision : str
+        What the networks multiplied: "f32" or "bf16".
     seconds : mapping of str to float
         Time by stage.
     """
@@ -128,6 +130,7 @@ class PatchResult:
     model_set: str
     model_sha256: str
     scale: str
+    precision: str = "f32"
     seconds: Mapping[str, float] = field(default_factory=dict)
     activations: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
     feature_maps: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from cellularity_core import bench, naive
 from cellularity_core.bench import Figure
 from cellularity_core.cli import main
 from cellularity_core.conventions import METHODS
+from cellularity_core.engine import resolve_precision
 from cellularity_core.features import features
 from cellularity_core.scorer import VIEWS, Scorer
 
@@ -26,7 +27,7 @@ def test_features_by_blob_log_are_our_features() -> None:
 @pytest.mark.filterwarnings("ignore:LightGBM binary classifier:UserWarning")
 def test_the_naive_pipeline_gives_the_scorers_scores() -> None:
     views = len(VIEWS)
-    scorer = Scorer.open("breast-1", device="cpu", views=views)
+    scorer = Scorer.open("breast-1", device="cpu", precision="f32", views=views)
     pipeline = naive.NaivePipeline(scorer.model_set, views)
     for patch in bench.synthetic_patches(2, scorer.model_set.mpp):
         (result,) = scorer.score([patch], maps=False)
@@ -65,7 +66,8 @@ def test_bench_measures_everything_once(tmp_path: Path, monkeypatch, capsys) -> 
     assert "blob_log" in capsys.readouterr().out
     content = json.loads(target.read_text())
     figures = {figure["name"]: figure for figure in content["figures"]}
-    assert len(figures) == 3 + 1 + 2 + 2 * 3 + 2
+    precisions = {"f32", resolve_precision("auto", "cpu")}
+    assert len(figures) == 3 + 1 + 2 + 2 * 3 * len(precisions) + 2
     for name, figure in figures.items():
         # A rate is a difference of two timings; on a busy machine it can be anything.
         assert math.isfinite(figure["value"]), name

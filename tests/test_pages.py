@@ -289,6 +289,15 @@ def kept() -> list[tuple[object, ...]]:
     return [tuple(row) for row in rows]
 
 
+def scored_with() -> set[str]:
+    """What the kept scores of the models were made by."""
+    engine = connect(database_url())
+    with engine.connect() as connection:
+        found = set(connection.scalars(text("SELECT software FROM model_score")))
+    engine.dispose()
+    return found
+
+
 def test_score_first_computes_and_shows_nothing_before_the_commit(
     scored_names: list[str],
 ) -> None:
@@ -318,6 +327,7 @@ def test_score_first_computes_and_shows_nothing_before_the_commit(
     assert re.search(r"Your 35 % is (below|above|among)", words(at))
     assert at.dataframe[0].value["GBT"].isna().tolist() == [False, True]
     assert kept() == [("Kim", "0.png", 0.35, 0, export.SOFTWARE)]
+    assert scored_with() == {f"{export.SOFTWARE}, {result.precision}"}
 
     at.button(key=state.NEXT).click().run()
     assert cards(at) == {}

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,14 +102,19 @@ def test_results_are_whole_ordered_and_consistent(scorer, patches):
         assert r.sha256 == patch.sha256
 
 
-@pytest.mark.parametrize("side", [465, 512])
-def test_a_patch_ships_with_the_score_that_is_measured(scorer, patches, side):
+@pytest.fixture(scope="module")
+def exact() -> Scorer:
+    return Scorer.open(precision="f32")
+
+
+@pytest.mark.parametrize("side", [466, 490])
+def test_a_patch_ships_with_the_score_that_is_measured(exact, patches, side):
     """The card's figures are made by `predict_*` of the training, users' by the scorer."""
     patch = made(patches[1].pixels[:side, : side - 20])
     item = Loaded(Sample(Path("made.png"), "made", "p", "site"), patch.pixels)
     chosen = recipe("breast-1")
     compute = Compute.choose("cpu")
-    models = scorer.model_set
+    models = exact.model_set
 
     def network(name):
         described = models.manifest["networks"][name]
@@ -119,9 +125,45 @@ def test_a_patch_ships_with_the_score_that_is_measured(scorer, patches, side):
         "direct-r": predict_direct(network("direct-r"), [item], chosen.direct, compute),
         "direct-c": predict_direct(network("direct-c"), [item], chosen.direct_classes, compute),
     }
-    (found,) = scorer.score([patch], maps=False)
+    (found,) = exact.score([patch], maps=False)
+    assert found.precision == "f32"
     for method, value in expected.items():
         assert found.scores[method].value == pytest.approx(value[0], abs=1e-3), method
+
+
+def test_bfloat16_moves_no_score_far_whatever_the_size(scorer, exact, patches):
+    """OpenVINO's bfloat16 is wrong where a side is odd; no network may see one."""
+    sides = [(491, 491), (321, 361), (442, 401), (512, 480)]
+    cut = [made(p.pixels[:h, :w]) for p, (h, w) in zip(patches, sides, strict=False)]
+    for ours, reference in zip(scorer.score(cut), exact.score(cut), strict=True):
+        assert ours.precision == scorer.precision and reference.precision == "f32"
+        for method, score in ours.scores.items():
+            assert score.value == pytest.approx(reference.scores[method].value, abs=0.03), method
+        for method in ("cascade", "direct-r", "direct-c"):
+            assert ours.scores[method].value == pytest.approx(
+                reference.scores[method].value, abs=0.012
+            ), method
+
+
+def test_bfloat16_is_the_default_where_the_processor_multiplies_it(monkeypatch):
+    class Core:
+        hint = "bf16"
+
+        def get_property(self, device, name):
+            assert (device, name) == ("CPU", "INFERENCE_PRECISION_HINT")
+            return SimpleNamespace(to_string=lambda: self.hint)
+
+    monkeypatch.setattr(engine, "_openvino", lambda: SimpleNamespace(Core=Core))
+    assert [engine.resolve_precision(p, "cpu") for p in engine.PRECISIONS] == [
+        "bf16",
+        "f32",
+        "bf16",
+    ]
+    assert engine.resolve_precision("auto", "cuda") == "f32"
+    Core.hint = "f32"
+    assert engine.resolve_precision("auto", "cpu") == "f32"
+    with pytest.raises(ModelError, match="of no use on this CPU"):
+        engine.resolve_precision("bf16", "cpu")
 
 
 def test_a_patch_scores_the_same_alone_in_a_batch_and_again(scorer, patches):
@@ -214,6 +256,7 @@ def test_views_average(scorer, patches):
         ({"methods": ("gbt", "x")}, "no method 'x'"),
         ({"views": 9}, "choose 1 to 4"),
         ({"device": "tpu"}, "choose one of auto, cpu, cuda"),
+        ({"precision": "int8"}, "choose one of auto, f32, bf16"),
     ],
 )
 def test_unusable_choices(arguments, match):

@@ -32,6 +32,7 @@ from cellularity_core.export.records import (
     patch_record,
     provenance,
     provenance_text,
+    scored_with,
 )
 from cellularity_core.export.tables import (
     DIGITS,
@@ -82,5 +83,6 @@ __all__ = [
     "rgb",
     "row",
     "safe_text",
+    "scored_with",
     "strongest",
 ]

@@ -14,6 +14,7 @@ _TEXT: Final = (
     "model_set",
     "model_sha256",
     "scale",
+    "precision",
     "sha256",
     "software",
     "purpose",

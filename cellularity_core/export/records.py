@@ -38,9 +38,15 @@ def provenance(result: PatchResult) -> dict[str, str | float | bool | None]:
         "model_set": result.model_set,
         "model_sha256": result.model_sha256,
         "scale": result.scale,
+        "precision": result.precision,
         "reliable": result.quality.reliable,
         "flags": ";".join(result.quality.flags),
     }
+
+
+def scored_with(result: PatchResult) -> str:
+    """The software and what its networks multiplied, as the records keep it of a score."""
+    return f"{SOFTWARE}, {result.precision}"
 
 
 def provenance_text(result: PatchResult) -> str:
@@ -70,6 +76,7 @@ def patch_record(result: PatchResult) -> dict[str, Any]:
             "flags": list(result.quality.flags),
             "reliable": result.quality.reliable,
         },
+        "precision": result.precision,
         "seconds": {stage: number(seconds) for stage, seconds in result.seconds.items()},
     }
 

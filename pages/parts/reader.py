@@ -6,7 +6,7 @@ from typing import Final
 
 import streamlit as st
 
-from cellularity_core.export import SOFTWARE
+from cellularity_core.export import SOFTWARE, scored_with
 from cellularity_core.fingerprint import fingerprint
 from cellularity_core.patch import Patch
 from db import records
@@ -156,7 +156,7 @@ def _keep_models(case: Case, patch: Patch, reader: Reader) -> None:
             scores={name: (s.value, s.low, s.high) for name, s in result.scores.items()},
             model_set=result.model_set,
             model_sha256=result.model_sha256,
-            software=SOFTWARE,
+            software=scored_with(result),
             actor=reader.name,
         )
     kept.add(which)
