@@ -38,3 +38,16 @@ def resize(image: npt.NDArray[T], shape: tuple[int, int]) -> npt.NDArray[T]:
         source, shape[::-1], interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     )
     return np.asarray(resized, dtype=image.dtype)
+
+
+def resample_maps(maps: npt.NDArray[T], factor: float) -> npt.NDArray[T]:
+    """`resample` of each map of an array of shape (C, H, W)."""
+    height, width = (max(1, round(side * factor)) for side in maps.shape[1:])
+    return resize_maps(maps, (height, width))
+
+
+def resize_maps(maps: npt.NDArray[T], shape: tuple[int, int]) -> npt.NDArray[T]:
+    """`resize` of each map of an array of shape (C, H, W)."""
+    if maps.shape[1:] == shape:
+        return maps
+    return np.stack([resize(np.ascontiguousarray(m), shape) for m in maps])

@@ -31,7 +31,7 @@ from cellularity_core.memory import give_back_memory
 from cellularity_core.model_store import ModelSet, open_set
 from cellularity_core.nuclei import detect_nuclei, rescaled
 from cellularity_core.patch import Patch
-from cellularity_core.resample import resample, resize
+from cellularity_core.resample import resample, resample_maps, resize_maps
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
 from cellularity_core.saliency import PlaceMap, place_map
 from cellularity_core.threads import usable_cores
@@ -290,8 +290,8 @@ class Scorer:
 
         began = time.perf_counter()
         shape = patch.pixels.shape[:2]
-        mean_map = {name: np.mean(maps, axis=0) for name, maps in views.items()}
-        found = self._nuclei(mean_map[seen], shape)
+        small = {seen: _mean(at_feature_size)}
+        found = self._nuclei(small[seen], shape)
         seconds["nuclei"] = time.perf_counter() - began
 
         weights = tiling.tissue_shares(job.pixels, job.tiles, self.model_set.mpp)
@@ -310,13 +310,13 @@ class Scorer:
         judged = job.quality
         if not blank and any(self._is_beyond(m, one) for m, one in means.items()):
             judged = quality.with_flag(judged, "beyond-reader")
-        drawn = {
-            name: (_resized(mean, shape).astype(np.float16), self._feature_map(mean))
-            for name, mean in mean_map.items()
-            if name in {self._network_of[m] for m in shown}
-        }
-        activations = {m: drawn[self._network_of[m]][0] for m in shown}
-        feature_maps = {m: drawn[self._network_of[m]][1] for m in shown}
+        drawn = {}
+        for name in {self._network_of[m] for m in shown}:
+            mean = _mean(views[name])
+            drawn[name] = resize_maps(mean, shape).astype(np.float16)
+            small.setdefault(name, self._feature_map(mean))
+        activations = {m: drawn[self._network_of[m]] for m in shown}
+        feature_maps = {m: small[self._network_of[m]] for m in shown}
         seconds["total"] = time.perf_counter() - job.started
         return PatchResult(
             image=patch.name,
@@ -350,20 +350,19 @@ class Scorer:
         ]
 
     def _feature_map(self, maps: Maps) -> Maps:
-        factor = self.model_set.mpp / FEATURE_MPP
-        shape = tuple(max(1, round(side * factor)) for side in maps.shape[1:])
-        return _resized(maps, (shape[0], shape[1]))
+        return resample_maps(maps, self.model_set.mpp / FEATURE_MPP)
 
-    def _nuclei(self, maps: Maps, shape: tuple[int, int]) -> Nuclei:
+    def _nuclei(self, small: Maps, shape: tuple[int, int]) -> Nuclei:
+        """Nuclei of maps at the size of features, on the patch's own pixels."""
         settings: Mapping[str, Any] = self.model_set.manifest["nuclei"]
         found = detect_nuclei(
-            maps,
-            self.model_set.mpp,
+            small,
+            FEATURE_MPP,
             settings["thresholds"],
             sigma_um=settings["sigma_um"],
             joint=settings["joint"],
         )
-        return rescaled(found, (shape[1] / maps.shape[2], shape[0] / maps.shape[1]))
+        return rescaled(found, (shape[1] / small.shape[2], shape[0] / small.shape[1]))
 
     def _tile_score(
         self, job: _Job, name: str, weights: npt.NDArray[np.float64]
@@ -409,10 +408,9 @@ def _places(
     return np.asarray(np.flip(found, axes)[0])
 
 
-def _resized(maps: Maps, shape: tuple[int, int]) -> Maps:
-    if maps.shape[1:] == shape:
-        return maps
-    return np.stack([resize(np.ascontiguousarray(m), shape) for m in maps])
+def _mean(maps: Sequence[Maps]) -> Maps:
+    """Mean of the views' maps; no copy of a single view's."""
+    return maps[0] if len(maps) == 1 else np.mean(maps, axis=0)
 
 
 def _none_found() -> Nuclei:

@@ -21,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cellularity_core import boosting
+from cellularity_core.conventions import FEATURE_MPP
 from cellularity_core.datasets import Sample, load, patient_folds
 from cellularity_core.errors import DataError
 from cellularity_core.networks import create
-from cellularity_core.nuclei import PointCounts, detect_nuclei, point_f1
+from cellularity_core.nuclei import PointCounts, detect_nuclei, point_f1, rescaled
+from cellularity_core.resample import resample_maps
 from cellularity_core.training.activations import (
     Activations,
     crop_examples,
@@ -299,7 +301,7 @@ def nuclei_stage(plan: Plan) -> dict[str, Any]:
     maps = [read_activations(plan.out / "maps", i.sample.name) for i in pointed]
     mpp = plan.recipe.needed(plan.recipe.segmentation, "segmentation").view_mpp
     best: dict[str, Any] = {"f1": [-1.0]}
-    for joint, sigma in itertools.product((True, False), (1.5, 2.0, 2.5)):
+    for joint, sigma in itertools.product((True, False), (1.5, 1.75, 2.0, 2.5)):
         grid = np.arange(0.06, 0.5, 0.04)
         counts = {
             round(float(t), 2): _counts(pointed, maps, mpp, [float(t)] * 3, sigma, joint)
@@ -325,17 +327,19 @@ def nuclei_stage(plan: Plan) -> dict[str, Any]:
 
 def _counts(
     items: Sequence[Loaded],
-    maps: Sequence[Activations],
+    activations: Sequence[Activations],
     mpp: float,
     thresholds: Sequence[float],
     sigma: float,
     joint: bool,
 ) -> PointCounts:
     total: PointCounts | None = None
-    for item, one in zip(items, maps, strict=True):
-        found = detect_nuclei(
-            one.plain.astype(np.float32) / 255, mpp, thresholds, sigma_um=sigma, joint=joint
-        )
+    for item, one in zip(items, activations, strict=True):
+        # On maps at the size of features, as the scorer finds them.
+        maps = resample_maps(one.plain.astype(np.float32) / 255, mpp / FEATURE_MPP)
+        found = detect_nuclei(maps, FEATURE_MPP, thresholds, sigma_um=sigma, joint=joint)
+        height, width = one.plain.shape[1:]
+        found = rescaled(found, (width / maps.shape[2], height / maps.shape[1]))
         counted = point_f1(item.points.xy, item.points.label, found, F1_RADIUS_PX)
         total = counted if total is None else total + counted
     if total is None:
