@@ -85,7 +85,9 @@ class Figure:
         return self.value <= float(limit) if sign == "<=" else self.value >= float(limit)
 
 
-def run(model_set: str, naive: bool = False, json_path: Path | None = None) -> None:
+def run(
+    model_set: str, naive: bool = False, peers: bool = False, json_path: Path | None = None
+) -> None:
     """Measure, print a table and, if asked, write the figures as JSON.
 
     Parameters
@@ -93,6 +95,8 @@ def run(model_set: str, naive: bool = False, json_path: Path | None = None) -> N
     model_set : str
     naive : bool
         Also run the pipeline of `naive.NaivePipeline`.
+    peers : bool
+        Also time the networks of `peers.PEERS`; takes some minutes.
     json_path : Path, optional
         `STDOUT` prints the JSON and no table.
     """
@@ -101,7 +105,7 @@ def run(model_set: str, naive: bool = False, json_path: Path | None = None) -> N
     chosen = open_set(model_set)
     figures: list[Figure] = []
     with Console(stderr=True).status("measuring") as status:
-        for figure in measure(chosen, naive):
+        for figure in measure(chosen, naive, peers):
             figures.append(figure)
             status.update(f"measured {figure.name}")
     if json_path != STDOUT:
@@ -122,7 +126,7 @@ def run(model_set: str, naive: bool = False, json_path: Path | None = None) -> N
             json_path.write_text(text, encoding="utf-8")
 
 
-def measure(model_set: ModelSet, naive: bool = False) -> Iterator[Figure]:
+def measure(model_set: ModelSet, naive: bool = False, peers: bool = False) -> Iterator[Figure]:
     """All figures, as they are measured.
 
     Processes come first: one that is started carries the memory of the one that
@@ -137,6 +141,10 @@ def measure(model_set: ModelSet, naive: bool = False) -> Iterator[Figure]:
     yield from engines(model_set, patches)
     if naive:
         yield from against_naive(scorer, patches)
+    if peers:
+        from cellularity_core.bench_peers import against_peers
+
+        yield from against_peers(scorer, patches)
 
 
 def synthetic_patches(count: int, mpp: float) -> list[Patch]:

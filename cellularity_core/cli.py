@@ -58,6 +58,7 @@ class Against(StrEnum):
     """What `bench` compares with."""
 
     NAIVE = "naive"
+    PEERS = "peers"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -235,7 +236,8 @@ def score(
 
 def bench(
     against: Annotated[
-        Against | None, typer.Option(help="Also run this pipeline on the same patches.")
+        Against | None,
+        typer.Option(help="Also run the obvious pipeline, or the networks of other software."),
     ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Figures as JSON; `-` is standard output.")
@@ -246,7 +248,12 @@ def bench(
     from cellularity_core import bench as measure
 
     known_set(model_set)
-    measure.run(model_set=model_set, naive=against is Against.NAIVE, json_path=json)
+    measure.run(
+        model_set=model_set,
+        naive=against is Against.NAIVE,
+        peers=against is Against.PEERS,
+        json_path=json,
+    )
 
 
 def _targets(**paths: Path | None) -> "Targets":

@@ -62,7 +62,7 @@ class CompiledNetwork(Network):
     """
 
     def __init__(self, graph: Path, threads: int, precision: str = "f32") -> None:
-        openvino = _openvino()
+        openvino = load_openvino()
         self._graph = graph
         core = openvino.Core()
         options = {
@@ -164,7 +164,7 @@ class TorchNetwork(Network):
         torch.cuda.empty_cache()
 
 
-def _openvino() -> Any:
+def load_openvino() -> Any:
     """OpenVINO without its telemetry, which would report each start to a server of Google's."""
     # None makes the import fail, for which OpenVINO has a stub of its own.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -204,6 +204,12 @@ def resolve_device(device: str) -> str:
     return "cpu"
 
 
+def _own_choice() -> str:
+    """OpenVINO's own choice: bfloat16 where the CPU has instructions for it."""
+    found = load_openvino().Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    return str(found.to_string())
+
+
 def resolve_precision(precision: str, device: str) -> str:
     """``auto``, ``f32`` or ``bf16`` to what networks multiply; ``auto`` is bfloat16 where
     the CPU multiplies it.
@@ -219,9 +225,7 @@ def resolve_precision(precision: str, device: str) -> str:
         )
     if precision == "f32":
         return precision
-    # Asked for its own choice, OpenVINO names bfloat16 where the CPU has instructions for it.
-    hint = "INFERENCE_PRECISION_HINT"
-    able = device == "cpu" and _openvino().Core().get_property("CPU", hint).to_string() == "bf16"
+    able = device == "cpu" and _own_choice() == "bf16"
     if precision == "bf16" and not able:
         raise ModelError(
             f"bfloat16 is of no use on {'this CPU' if device == 'cpu' else 'CUDA'}; "

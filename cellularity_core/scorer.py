@@ -216,6 +216,10 @@ class Scorer:
         """Total gain of each of the 81 features in the boosted trees (Fig. 10)."""
         return self._trees.gain()
 
+    def network(self, name: str) -> Network:
+        """A network of the set that these methods run; to be measured alone."""
+        return self._networks[name]
+
     def release(self) -> None:
         """Give back the memory that scoring took, some hundred MB; the next patch takes it anew.
 

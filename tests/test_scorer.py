@@ -153,7 +153,7 @@ def test_bfloat16_is_the_default_where_the_processor_multiplies_it(monkeypatch):
             assert (device, name) == ("CPU", "INFERENCE_PRECISION_HINT")
             return SimpleNamespace(to_string=lambda: self.hint)
 
-    monkeypatch.setattr(engine, "_openvino", lambda: SimpleNamespace(Core=Core))
+    monkeypatch.setattr(engine, "load_openvino", lambda: SimpleNamespace(Core=Core))
     assert [engine.resolve_precision(p, "cpu") for p in engine.PRECISIONS] == [
         "bf16",
         "f32",
