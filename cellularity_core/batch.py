@@ -4,7 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,14 @@ from cellularity_core.messages import complain, printable
 from cellularity_core.outputs import Targets, Writer
 from cellularity_core.patch import Patch, Rejected, collect
 from cellularity_core.results import PatchResult, Score
-from cellularity_core.scorer import Scorer
+
+if TYPE_CHECKING:
+    from cellularity_core.cluster import ClusterScorer
+    from cellularity_core.scorer import Scorer
 
 
 def run(
-    scorer: Scorer,
+    scorer: "Scorer | ClusterScorer",
     inputs: Sequence[Path],
     mpp: float | None,
     targets: Targets,
@@ -32,7 +35,7 @@ def run(
 
     Parameters
     ----------
-    scorer : Scorer
+    scorer : Scorer or ClusterScorer
     inputs : sequence of Path
         Images, folders, ZIP files or manifests.
     mpp : float or None

@@ -25,11 +25,15 @@ from cellularity_core.recalibrate_command import add_commands as add_recalibrate
 from cellularity_core.reproduce_command import add_commands as add_reproduce
 from cellularity_core.scoring_options import (
     MAX_VIEWS,
+    AddressOption,
     Device,
+    Engine,
+    EngineOption,
+    check_address,
     check_mpp,
     known_set,
     methods_in,
-    open_scorer,
+    opened_scorer,
 )
 from cellularity_core.slide_command import add_commands as add_slide
 
@@ -199,10 +203,13 @@ def score(
             show_default=False,
         ),
     ] = None,
+    engine: EngineOption = Engine.LOCAL,
+    address: AddressOption = None,
 ) -> None:
     """Score patches; a file of `-` is standard output, none at all prints a table."""
     asked = methods_in(models)
     check_mpp(mpp)
+    check_address(engine, address)
     targets = _targets(
         json=json,
         parquet=parquet,
@@ -228,10 +235,11 @@ def score(
                 "choose a folder elsewhere.",
                 param_hint=_option(name),
             )
-    scorer = open_scorer(model_set, device, asked, tta)
-    from cellularity_core import batch
+    with opened_scorer(model_set, device, asked, tta, engine, address) as scorer:
+        from cellularity_core import batch
 
-    raise typer.Exit(batch.run(scorer, inputs, mpp, targets, scorer.methods))
+        code = batch.run(scorer, inputs, mpp, targets, scorer.methods)
+    raise typer.Exit(code)
 
 
 def bench(

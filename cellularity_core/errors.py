@@ -6,7 +6,8 @@
     ├── SlideError            a whole slide, a region on it or the folder of its results
     │   └── SlideBusy         another run works on it at present
     ├── DataError             a data set, annotation or label file
-    └── ModelError            a model set or a weight file
+    ├── ModelError            a model set or a weight file
+    └── ClusterError          a Ray cluster, or what is on its machines
 
 Each message says what was given, what was expected and what to do. Pages and
 the command line catch ``CellularityError`` only and show its text.
@@ -39,3 +40,7 @@ class DataError(CellularityError):
 
 class ModelError(CellularityError):
     """A model set or one of its files cannot be used."""
+
+
+class ClusterError(CellularityError):
+    """A Ray cluster, or what is on its machines, cannot be used."""

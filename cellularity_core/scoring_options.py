@@ -1,13 +1,18 @@
 """Options that commands which score share, checked before anything heavy is loaded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cellularity_core.conventions import METHODS, MPP_RANGE
+from cellularity_core.messages import complain
 
 if TYPE_CHECKING:
+    from cellularity_core.cluster import ClusterScorer
+    from cellularity_core.model_store import ModelSet
     from cellularity_core.scorer import Scorer
 
 MAX_VIEWS = 4
@@ -20,6 +25,28 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Engine(StrEnum):
+    """What the networks run on."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+EngineOption = Annotated[
+    Engine, typer.Option(help="Run on this machine, or on the machines of a Ray cluster.")
+]
+
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Head node of the Ray cluster; by default RAY_ADDRESS, or the cluster that this "
+        "machine is part of.",
+        show_default=False,
+    ),
+]
 
 
 def methods_in(text: str | None) -> tuple[str, ...] | None:
@@ -57,18 +84,46 @@ def known_set(name: str) -> None:
         )
 
 
-def open_scorer(
-    model_set: str, device: Device, methods: tuple[str, ...] | None, views: int | None
-) -> "Scorer":
-    """The scorer that the options ask for."""
+def check_address(engine: Engine, address: str | None) -> None:
+    """Refuse the address of a cluster that is not asked for."""
+    if address is not None and engine is not Engine.RAY:
+        raise typer.BadParameter(
+            "an address is that of a Ray cluster; give --engine ray too.", param_hint="--address"
+        )
+
+
+@contextmanager
+def opened_scorer(
+    model_set: str,
+    device: Device,
+    methods: tuple[str, ...] | None,
+    views: int | None,
+    engine: Engine,
+    address: str | None,
+) -> Iterator["Scorer | ClusterScorer"]:
+    """The scorer that the options ask for, for as long as the block lasts."""
+    chosen = _set_with(model_set, methods)
+    if engine is Engine.LOCAL:
+        from cellularity_core.scorer import Scorer
+
+        yield Scorer(chosen, device=device.value, methods=methods, views=views)
+        return
+    from cellularity_core.cluster import ClusterScorer
+
+    with ClusterScorer.connected(
+        address, chosen, device=device.value, methods=methods, views=views, tell=complain
+    ) as scorer:
+        yield scorer
+
+
+def _set_with(name: str, methods: tuple[str, ...] | None) -> "ModelSet":
+    """The model set of a name, if it has the methods."""
     from cellularity_core.model_store import open_set
 
-    known_set(model_set)
-    held = open_set(model_set).methods
-    if not set(methods or ()) <= set(held):
+    known_set(name)
+    chosen = open_set(name)
+    if not set(methods or ()) <= set(chosen.methods):
         raise typer.BadParameter(
-            f"the model set {model_set!r} has {', '.join(held)} only.", param_hint="--models"
+            f"the model set {name!r} has {', '.join(chosen.methods)} only.", param_hint="--models"
         )
-    from cellularity_core.scorer import Scorer
-
-    return Scorer.open(model_set, device=device.value, methods=methods, views=views)
+    return chosen

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +11,20 @@ from cellularity_core.conventions import DEFAULT_SET, METHODS
 from cellularity_core.messages import complain, printable
 from cellularity_core.scoring_options import (
     MAX_VIEWS,
+    AddressOption,
     Device,
+    Engine,
+    EngineOption,
+    check_address,
     check_mpp,
     methods_in,
-    open_scorer,
+    opened_scorer,
 )
+
+if TYPE_CHECKING:
+    from cellularity_core.cluster import ClusterScorer
+    from cellularity_core.scorer import Scorer
+    from cellularity_core.slides.cohort import Entry
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -70,13 +79,15 @@ def slide(
             show_default=False,
         ),
     ] = None,
+    engine: EngineOption = Engine.LOCAL,
+    address: AddressOption = None,
 ) -> None:
     """Score whole slides tile by tile: heat maps, counts, uncertainty, means."""
     asked = methods_in(models)
     check_mpp(mpp)
+    check_address(engine, address)
     _check_paths(inputs, out, roi)
-    from cellularity_core.slides.cohort import entries, score_slides
-    from cellularity_core.slides.run import Scoring
+    from cellularity_core.slides.cohort import entries
 
     slides = list(entries(inputs, mpp, roi))
     if not slides:
@@ -90,7 +101,17 @@ def slide(
             "of each in a manifest.",
             param_hint="--roi",
         )
-    scoring = Scoring.by(open_scorer(model_set, device, asked, tta))
+    with opened_scorer(model_set, device, asked, tta, engine, address) as scorer:
+        summaries, errors = _scored(slides, scorer, out, resume)
+    if summaries:
+        _show(summaries, scorer.methods)
+    raise typer.Exit(1 if errors else 0)
+
+
+def _scored(
+    slides: Sequence["Entry"], scorer: "Scorer | ClusterScorer", out: Path, resume: bool
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """What `score_slides` returns, with a bar on standard error meanwhile."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -99,6 +120,9 @@ def slide(
         TextColumn,
         TimeRemainingColumn,
     )
+
+    from cellularity_core.slides.cohort import score_slides
+    from cellularity_core.slides.run import Scoring
 
     with Progress(
         TextColumn("{task.description}"),
@@ -111,9 +135,9 @@ def slide(
         disable=not sys.stderr.isatty(),
     ) as progress:
         task = progress.add_task("", total=None)
-        summaries, errors = score_slides(
+        return score_slides(
             slides,
-            scoring,
+            Scoring.by(scorer),
             out,
             resume=resume,
             observe=lambda name, done, total: progress.update(
@@ -121,9 +145,6 @@ def slide(
             ),
             tell=complain,
         )
-    if summaries:
-        _show(summaries, scoring.methods)
-    raise typer.Exit(1 if errors else 0)
 
 
 def _check_paths(inputs: Sequence[Path], out: Path, roi: Path | None) -> None:

@@ -6,19 +6,22 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cellularity_core import export
 from cellularity_core.errors import SlideError
 from cellularity_core.model_store import ModelSet
 from cellularity_core.outputs import whole_file
-from cellularity_core.scorer import Scorer
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import read_region, region_checksum
 from cellularity_core.slides.scoring import Engine, score_tiles
 from cellularity_core.slides.store import Store
 from cellularity_core.slides.tissue import VISITED, tissue_on_overview
 from cellularity_core.slides.writing import OVERVIEW, SUMMARY, write
+
+if TYPE_CHECKING:
+    from cellularity_core.cluster import ClusterScorer
+    from cellularity_core.scorer import Scorer
 
 Progress = Callable[[int, int], None]
 """Told how many tiles are done, and how many there are."""
@@ -43,9 +46,9 @@ class Scoring:
     engine: Engine
 
     @classmethod
-    def by(cls, scorer: Scorer) -> Self:
-        """By a scorer on this machine."""
-        engine = partial(score_tiles, scorer=scorer)
+    def by(cls, scorer: "Scorer | ClusterScorer") -> Self:
+        """By a scorer on this machine, or on those of a cluster."""
+        engine = getattr(scorer, "tiles", None) or partial(score_tiles, scorer=scorer)
         return cls(scorer.model_set, scorer.methods, scorer.views, engine)
 
 
