@@ -86,7 +86,12 @@ class Figure:
 
 
 def run(
-    model_set: str, naive: bool = False, peers: bool = False, json_path: Path | None = None
+    model_set: str,
+    *,
+    naive: bool = False,
+    peers: bool = False,
+    slides: bool = False,
+    json_path: Path | None = None,
 ) -> None:
     """Measure, print a table and, if asked, write the figures as JSON.
 
@@ -97,6 +102,8 @@ def run(
         Also run the pipeline of `naive.NaivePipeline`.
     peers : bool
         Also time the networks of `peers.PEERS`; takes some minutes.
+    slides : bool
+        Also score whole slides; takes minutes.
     json_path : Path, optional
         `STDOUT` prints the JSON and no table.
     """
@@ -105,7 +112,7 @@ def run(
     chosen = open_set(model_set)
     figures: list[Figure] = []
     with Console(stderr=True).status("measuring") as status:
-        for figure in measure(chosen, naive, peers):
+        for figure in measure(chosen, naive=naive, peers=peers, slides=slides):
             figures.append(figure)
             status.update(f"measured {figure.name}")
     if json_path != STDOUT:
@@ -126,13 +133,19 @@ def run(
             json_path.write_text(text, encoding="utf-8")
 
 
-def measure(model_set: ModelSet, naive: bool = False, peers: bool = False) -> Iterator[Figure]:
+def measure(
+    model_set: ModelSet, *, naive: bool = False, peers: bool = False, slides: bool = False
+) -> Iterator[Figure]:
     """All figures, as they are measured.
 
     Processes come first: one that is started carries the memory of the one that
     starts it in its peak, so this one must still be small.
     """
+    from cellularity_core import bench_slides
+
     yield from command_line(model_set)
+    if slides:
+        yield from bench_slides.growth(model_set)
     patches = synthetic_patches(WARM, model_set.mpp)
     scorer = Scorer.open(model_set.name, device="cpu")
     result = next(scorer.score(patches[:1]))
@@ -145,6 +158,8 @@ def measure(model_set: ModelSet, naive: bool = False, peers: bool = False) -> It
         from cellularity_core.bench_peers import against_peers
 
         yield from against_peers(scorer, patches)
+    if slides:
+        yield from bench_slides.speed(scorer)
 
 
 def synthetic_patches(count: int, mpp: float) -> list[Patch]:
@@ -179,19 +194,30 @@ def _timed_command(model_set: ModelSet, target: Path) -> tuple[float, int | None
         command = [sys.executable, "-m", "cellularity_core", "score", str(target)]
         command += ["--json", str(Path(folder) / "scores.json"), "--device", "cpu"]
         command += ["--model-set", model_set.name, "--mpp", str(model_set.mpp)]
-        began = time.perf_counter()
-        process = subprocess.Popen(command)
-        peak = None
-        if hasattr(os, "wait4"):
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        code = process.wait()
-        seconds = time.perf_counter() - began
+        return timed(command)
+
+
+def timed(command: Sequence[str]) -> tuple[float, int | None]:
+    """Seconds of a process, and the most memory it held, in bytes.
+
+    Raises
+    ------
+    CellularityError
+        If it fails.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(command)
+    peak = None
+    if hasattr(os, "wait4"):
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    code = process.wait()
+    seconds = time.perf_counter() - began
     if code != 0:
         raise CellularityError(
-            f"`cellularity score` ended with exit code {code}, so nothing can be measured; "
-            "run it on one patch to see why."
+            f"`{' '.join(command[1:4])}` ended with exit code {code}, so nothing can be measured; "
+            "run `cellularity score` on one patch to see why."
         )
     return seconds, peak
 

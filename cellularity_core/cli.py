@@ -247,6 +247,9 @@ def bench(
         Against | None,
         typer.Option(help="Also run the obvious pipeline, or the networks of other software."),
     ] = None,
+    slides: Annotated[
+        bool, typer.Option("--slides", help="Also score made-up whole slides; takes minutes.")
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Figures as JSON; `-` is standard output.")
     ] = None,
@@ -260,6 +263,7 @@ def bench(
         model_set=model_set,
         naive=against is Against.NAIVE,
         peers=against is Against.PEERS,
+        slides=slides,
         json_path=json,
     )
 

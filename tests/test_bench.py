@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cellularity_core import bench, naive
+from cellularity_core import bench, bench_slides, naive
 from cellularity_core.bench import Figure
 from cellularity_core.cli import main
 from cellularity_core.conventions import METHODS
@@ -61,13 +61,16 @@ def test_bench_measures_everything_once(tmp_path: Path, monkeypatch, capsys) -> 
     monkeypatch.setattr(bench, "BATCH", 2)
     monkeypatch.setattr(bench, "COLD_STARTS", 1)
     monkeypatch.setattr(bench, "TURNS", 1)
+    monkeypatch.setattr(bench_slides, "SIDE", 1100)
+    monkeypatch.setattr(bench_slides, "LARGE", 2200)
+    monkeypatch.setattr(bench_slides, "SAMPLE", 2)
     target = tmp_path / "bench.json"
-    assert main(["bench", "--against", "naive", "--json", str(target)]) == 0
+    assert main(["bench", "--against", "naive", "--slides", "--json", str(target)]) == 0
     assert "blob_log" in capsys.readouterr().out
     content = json.loads(target.read_text())
     figures = {figure["name"]: figure for figure in content["figures"]}
     precisions = {"f32", resolve_precision("auto", "cpu")}
-    assert len(figures) == 3 + 1 + 2 + 2 * 3 * len(precisions) + 2
+    assert len(figures) == 3 + 2 + 1 + 2 + 2 * 3 * len(precisions) + 2 + 1
     for name, figure in figures.items():
         # A rate is a difference of two timings; on a busy machine it can be anything.
         assert math.isfinite(figure["value"]), name
@@ -75,5 +78,7 @@ def test_bench_measures_everything_once(tmp_path: Path, monkeypatch, capsys) -> 
         (found,) = [figure for key, figure in figures.items() if key.startswith(name)]
         assert found["value"] <= 1e-3
     assert content["machine"]["cores"] >= 1
-    memory = next(f for name, f in figures.items() if name.startswith("peak memory"))
-    assert 0.1 < memory["value"] < 8
+    memory = [f["value"] for name, f in figures.items() if name.startswith("peak memory")]
+    assert len(memory) == 2 and all(0.1 < value < 8 for value in memory)
+    (ratio,) = [f["value"] for name, f in figures.items() if name.startswith("tiles/s")]
+    assert 0 < ratio < 2
