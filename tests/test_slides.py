@@ -75,10 +75,14 @@ def square(x: float, y: float, side: float) -> list[list[float]]:
     return [[x, y], [x + side, y], [x + side, y + side], [x, y + side]]
 
 
-def test_kills_at_random_change_nothing(slide: Path, whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("methods", [(), pytest.param(("gbt",), marks=pytest.mark.slow)])
+def test_kills_at_random_change_nothing(
+    slide: Path, whole: Path, tmp_path: Path, methods: tuple[str, ...]
+) -> None:
     out = tmp_path / "killed"
+    kills = "2" if methods else "6"
     run = subprocess.run(
-        [sys.executable, "slide_support.py", str(slide), str(out), "8", "1"],
+        [sys.executable, "slide_support.py", str(slide), str(out), kills, "1", *methods],
         cwd=ROOT / "tests",
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -88,8 +92,11 @@ def test_kills_at_random_change_nothing(slide: Path, whole: Path, tmp_path: Path
     assert run.returncode == 0, run.stderr
     done = list(map(int, run.stdout.split()))
     assert done == sorted(done)
-    assert outputs(out) == outputs(whole)
-    assert finished(out) == finished(whole)
+    untouched = tmp_path / "uninterrupted"
+    assert outputs(out) == outputs(untouched)
+    assert finished(out) == finished(untouched) == finished(whole)
+    if not methods:
+        assert outputs(out) == outputs(whole)
 
 
 def test_a_run_goes_on_where_it_stopped(slide: Path, whole: Path, tmp_path: Path) -> None:
