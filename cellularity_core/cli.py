@@ -48,6 +48,7 @@ TABLE_ENDINGS = (".csv", ".parquet")
 WITHOUT_TRAINING = (
     "score",
     "slide",
+    "bed-coverage",
     "bench",
     "agreement",
     "agreement-coverage",

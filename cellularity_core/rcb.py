@@ -207,27 +207,6 @@ def rcb(burden: Burden, cellularity: tuple[float, float] | None = None) -> Rcb:
     return Rcb(burden, index, class_of(index), limits, chances)
 
 
-def at_level(value: float, low: float, high: float, level: float) -> tuple[float, float]:
-    """An interval of the cellularity of another level, as one of `LEVEL`.
-
-    Either side is widened as that of a normal error, which is what `rcb` takes it for.
-
-    Parameters
-    ----------
-    value, low, high : float
-        Cellularity and its limits, per cent.
-    level : float
-        Of these limits, 0 to 1.
-
-    Returns
-    -------
-    (float, float)
-        Within 0 to 100.
-    """
-    factor = float(ndtri((1 + LEVEL) / 2) / ndtri((1 + level) / 2))
-    return max(0.0, value - factor * (value - low)), min(100.0, value + factor * (high - value))
-
-
 def to_json(found: Rcb) -> dict[str, Any]:
     """What ``cellularity rcb --json`` writes of a result."""
     return {

@@ -18,10 +18,6 @@ def add_commands(app: typer.Typer) -> None:
 def rcb(
     d1: Annotated[float, typer.Option(metavar="MM", help="First dimension of the tumour bed, mm.")],
     d2: Annotated[float, typer.Option(metavar="MM", help="Second dimension, mm.")],
-    ca: Annotated[
-        float,
-        typer.Option(metavar="PCT", help="Cancer cellularity, the mean over the bed, per cent."),
-    ],
     cis: Annotated[
         float, typer.Option(metavar="PCT", help="Share of that cancer that is in situ, per cent.")
     ],
@@ -29,9 +25,28 @@ def rcb(
     met: Annotated[
         float, typer.Option(metavar="MM", help="Diameter of the largest metastasis, mm.")
     ],
+    ca: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PCT",
+            help="Cancer cellularity, the mean over the bed, per cent; or --slide.",
+            show_default=False,
+        ),
+    ] = None,
     ca_low: Annotated[float | None, typer.Option(metavar="PCT", help=_LOWER)] = None,
     ca_high: Annotated[
         float | None, typer.Option(metavar="PCT", help="Upper limit; with --ca-low.")
+    ] = None,
+    slide: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SUMMARY.json",
+            help="Cellularity and its interval from the region of a slide, scored on a reader's "
+            "scale.",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Whose scores of the slide; by default the combined ones.")
     ] = None,
     json: Annotated[
         Path | None, typer.Option(help="The result as JSON; `-` is standard output.")
@@ -40,13 +55,21 @@ def rcb(
     """Residual Cancer Burden, with the interval of the cellularity carried through."""
     if (ca_low is None) != (ca_high is None):
         raise typer.BadParameter("give both limits, or neither.", param_hint="--ca-low --ca-high")
+    if (ca is None) == (slide is None) or (slide is not None and ca_low is not None):
+        raise typer.BadParameter(
+            "give the cellularity, or a slide that it comes from.", param_hint="--ca --slide"
+        )
     from cellularity_core.errors import DataError
     from cellularity_core.rcb import Burden, sentences, to_json
     from cellularity_core.rcb import rcb as index_of
 
     limits = None if ca_low is None or ca_high is None else (ca_low, ca_high)
+    if slide is not None:
+        from cellularity_core.slides.burden import bed_cellularity
+
+        ca, limits = bed_cellularity(slide, method)
     try:
-        found = index_of(Burden(d1, d2, ca, cis, nodes, met), limits)
+        found = index_of(Burden(d1, d2, ca or 0.0, cis, nodes, met), limits)
     except DataError as error:
         raise typer.BadParameter(str(error)) from None
     if json is not None:

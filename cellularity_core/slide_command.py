@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellularity_core.conventions import DEFAULT_SET, METHODS
-from cellularity_core.messages import complain, printable
+from cellularity_core.messages import complain, printable, write_json
 from cellularity_core.scoring_options import (
     MAX_VIEWS,
     AddressOption,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def add_commands(app: typer.Typer) -> None:
     """Register the command."""
     app.command()(slide)
+    app.command("bed-coverage")(bed_coverage)
 
 
 def slide(
@@ -147,6 +148,44 @@ def _scored(
         )
 
 
+def bed_coverage(
+    fields: Annotated[int, typer.Option(min=10, help="Fields simulated for each length.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
+    json: Annotated[
+        Path | None, typer.Option(help="Figures as JSON; `-` is standard output.")
+    ] = None,
+) -> None:
+    """How often the 95 % interval of a bed's mean cellularity holds it, by simulation."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from cellularity_core.slides.bed_coverage import FIELD_SD, LENGTHS, SHARED, simulate
+
+    with Console(stderr=True).status("simulating"):
+        found = list(simulate(fields, seed))
+    if json is not None:
+        write_json(json, {"seed": seed, "coverage": [asdict(entry) for entry in found]})
+        return
+    table = Table(
+        title="Share of 95 % intervals that hold the mean of the bed (and their median half width)",
+        caption=f"{fields} fields of standard deviation {FIELD_SD:g} for each correlation length. "
+        f"{SHARED:.0%} of the variance of the model's error is common to the bed.",
+    )
+    for name in ("tiles with a score", "model's error", *(f"{n:g} tiles" for n in LENGTHS)):
+        table.add_column(name)
+    rows: dict[tuple[str, float], list[str]] = {}
+    for entry in found:
+        cell = f"{entry.covered:.1%} ({entry.half_width:.3f})"
+        if entry.unknown:
+            cell += f", {entry.unknown} without"
+        rows.setdefault((entry.design, entry.model_sd), []).append(cell)
+    for (design, sd), cells in rows.items():
+        table.add_row(design, f"{sd:g}", *cells)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
 def _check_paths(inputs: Sequence[Path], out: Path, roi: Path | None) -> None:
     for path in inputs:
         if not path.exists():
@@ -173,7 +212,8 @@ def _show(summaries: Sequence[dict[str, Any]], methods: Sequence[str]) -> None:
 
     first = summaries[0]
     table = Table(
-        caption=f"Mean cellularity over what is fit to score, by model set {first['model_set']}. "
+        caption=f"Mean cellularity over what is fit to score (and its {first['mean_interval']:.0%} "
+        f"interval), by model set {first['model_set']}. "
         f"Scale: {first['scale']}. {first['use']}"
     )
     table.add_column("slide", overflow="fold")
@@ -186,8 +226,17 @@ def _show(summaries: Sequence[dict[str, Any]], methods: Sequence[str]) -> None:
             found = summary[area]
             if found is None:
                 continue
-            means = (found["mean"][method] for method in methods)
             cells = [printable(summary["slide"]["name"]), area, f"{found['fit_mm2']:.2f}"]
-            cells += ["-" if mean is None else f"{mean:.0%}" for mean in means]
+            cells += [
+                _told(*(found[k][method] for k in ("mean", "low", "high"))) for method in methods
+            ]
             table.add_row(*map(Text, cells), "yes" if summary["reliable"] else "NO")
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _told(mean: float | None, low: float | None, high: float | None) -> str:
+    if mean is None:
+        return "-"
+    return f"{mean:.0%} " + (
+        "(unknown)" if low is None or high is None else f"({100 * low:.0f} to {100 * high:.0f})"
+    )

@@ -28,6 +28,9 @@ from cellularity_core.errors import DataError, ModelError
 
 Floats = npt.NDArray[np.float64]
 
+FEWEST_SHARING: Final = 20
+"""Patients with several patches from which it is told what these have in common."""
+
 _TIE: Final = 1e-12
 """Slack of a sum of weights, and of a truth on the edge of its interval."""
 
@@ -94,6 +97,9 @@ class Interval:
         What it was fitted on.
     plain : Interval or None
         What holds where there is one view only, if `scale` counts the spread.
+    shared : float
+        Share of the variance of a miss that a patient's patches have in common, 0 to 1,
+        by `shared_part`; 1 where it is not known.
     """
 
     coverage: float
@@ -103,6 +109,7 @@ class Interval:
     patients: int
     patches: int
     plain: "Interval | None" = None
+    shared: float = 1.0
 
     def limits(self, score: npt.ArrayLike, spread: npt.ArrayLike | None) -> tuple[Floats, Floats]:
         """Lower and upper limits within [0, 1].
@@ -134,6 +141,7 @@ class Interval:
             "half_width": self.half_width,
             "patients": self.patients,
             "patches": self.patches,
+            "shared": self.shared,
         }
         return out | ({"plain": self.plain.to_json()} if self.plain else {})
 
@@ -157,6 +165,7 @@ class Interval:
                 patients=int(given["patients"]),
                 patches=int(given["patches"]),
                 plain=cls.from_json(given["plain"]) if "plain" in given else None,
+                shared=float(given.get("shared", 1.0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
@@ -167,6 +176,11 @@ class Interval:
             raise ModelError(
                 "The interval of a model set has a negative scale or quantile; restore the "
                 "set's folder."
+            )
+        if not 0 <= made.shared <= 1:
+            raise ModelError(
+                f"The interval of a model set says that a patient's patches share {made.shared:g} "
+                "of their errors, and a share is 0 to 1; restore the set's folder."
             )
         if scale.spread and (made.plain is None or made.plain.scale.spread):
             raise ModelError(
@@ -207,6 +221,39 @@ def patient_quantile(misses: npt.ArrayLike, patients: npt.ArrayLike, coverage: f
     reached = np.cumsum((1 / count[patient])[order])
     place = int(np.searchsorted(reached, coverage * (len(count) + 1) - _TIE * len(values)))
     return float(values[order[place]]) if place < len(values) else float("inf")
+
+
+def shared_part(misses: npt.ArrayLike, patients: npt.ArrayLike) -> float:
+    """Share of the variance of misses that a patient's patches have in common, at most.
+
+    What they share does not cancel in a mean over a slide, the rest does. The products of
+    two misses of one patient estimate it, that of all patients (the bias) included; given
+    is the upper 95 % limit, by Student's t over patients, relative to the mean square.
+
+    Parameters
+    ----------
+    misses : array_like, shape (n,)
+        Score minus truth, in units of its expected size.
+    patients : array_like of str, shape (n,)
+
+    Returns
+    -------
+    float
+        0 to 1; 1 where fewer than `FEWEST_SHARING` patients have several patches.
+    """
+    # Scoring shall not pay for the import.
+    from scipy.special import stdtrit
+
+    values = np.asarray(misses, float)
+    _, patient, count = np.unique(np.asarray(patients), return_inverse=True, return_counts=True)
+    sums, squares = np.bincount(patient, values), np.bincount(patient, values**2)
+    several = count > 1
+    total, k = float((squares / count).mean()), int(several.sum())
+    if k < FEWEST_SHARING or total == 0:
+        return 1.0
+    products = (sums**2 - squares)[several] / (count * (count - 1))[several]
+    upper = products.mean() + stdtrit(k - 1, 0.95) * products.std(ddof=1) / np.sqrt(k)
+    return float(np.clip(upper / total, 0.0, 1.0))
 
 
 def fewest_patients(coverage: float = INTERVAL) -> int:
@@ -366,11 +413,12 @@ class _Table:
 
 def _fit(table: _Table, scale: Scale, coverage: float) -> Interval:
     sizes = scale(table.score, table.spread)
-    misses = np.abs(table.truth - table.score) / sizes
-    quantile = patient_quantile(misses, table.patients, coverage)
+    misses = (table.score - table.truth) / sizes
+    quantile = patient_quantile(np.abs(misses), table.patients, coverage)
     half = quantile * float(sizes.mean()) if np.isfinite(quantile) else 1.0
     patients = len(np.unique(table.patients))
-    return Interval(coverage, scale, quantile, half, patients, len(table))
+    shared = shared_part(misses, table.patients)
+    return Interval(coverage, scale, quantile, half, patients, len(table), shared=shared)
 
 
 def _mean_width(interval: Interval, table: _Table) -> float:

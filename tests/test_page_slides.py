@@ -18,12 +18,11 @@ from PIL import Image
 from slide_support import FakeScorer, made_slide
 from streamlit.testing.v1 import AppTest
 
-from cellularity_core.conventions import DEFAULT_SET, INTERVAL
+from cellularity_core.conventions import DEFAULT_SET
 from cellularity_core.errors import SlideError
 from cellularity_core.fingerprint import fingerprint
 from cellularity_core.model_store import open_set
 from cellularity_core.patch import Patch
-from cellularity_core.rcb import at_level
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
 from cellularity_core.slides.maps import maps_of
@@ -134,6 +133,11 @@ def run(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> slide_run.Run
     return run_of(slides / "a.tif", tmp_path_factory.mktemp("run") / "out")
 
 
+def ends(area: dict[str, dict[str, float]]) -> tuple[float, float]:
+    """Limits of the mean of an area in a summary."""
+    return area["low"]["gbt"], area["high"]["gbt"]
+
+
 def test_it_scores_a_slide_and_says_what_the_core_says(
     seen: list[str], expected: dict[str, object]
 ) -> None:
@@ -144,7 +148,7 @@ def test_it_scores_a_slide_and_says_what_the_core_says(
     assert not at.exception
     assert len(seen) == 9
     mean = expected["tissue"]["mean"]["gbt"]
-    low, high = (f"{100 * end:.0f}" for end in expected["tissue"]["interval"]["gbt"])
+    low, high = (f"{100 * end:.0f}" for end in ends(expected["tissue"]))
     shown = {m.label: m.value for m in at.metric}
     assert shown["Whole tissue: mean cellularity"] == f"{100 * mean:.0f} %"
     assert f"interval {low} to {high} %" in said(at)
@@ -216,12 +220,11 @@ def test_a_mean_goes_to_the_rcb_on_a_readers_scale_only(
     at.switch_page("pages/rcb.py").run()
     mean = expected["region"]["mean"]["gbt"]
     value = round(100 * mean, 1)
-    low, high = expected["region"]["interval"]["gbt"]
-    wider = at_level(value, 100 * low, 100 * high, INTERVAL)
+    low, high = ends(expected["region"])
     assert at.number_input(key="rcb.ca").value == value
-    assert at.number_input(key="rcb.low").value == pytest.approx(wider[0], abs=0.06)
-    assert at.number_input(key="rcb.high").value == pytest.approx(wider[1], abs=0.06)
-    assert wider[1] - wider[0] > 100 * (high - low)
+    assert low < mean < high
+    assert at.number_input(key="rcb.low").value == pytest.approx(100 * low, abs=0.06)
+    assert at.number_input(key="rcb.high").value == pytest.approx(100 * high, abs=0.06)
     assert "a\\.tif" in said(at)
 
 

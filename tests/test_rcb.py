@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 
 from cellularity_core.cli import main
 from cellularity_core.errors import DataError
-from cellularity_core.rcb import CLASSES, CUTS, Burden, at_level, class_of, rcb
+from cellularity_core.rcb import CLASSES, CUTS, Burden, class_of, rcb
 
 percent = st.floats(0, 100)
 mm = st.floats(0.1, 300)
@@ -136,14 +136,6 @@ def test_values_that_cannot_be(values, words):
 def test_an_interval_must_hold_its_value(limits):
     with pytest.raises(DataError, match="it must hold that value"):
         rcb(Burden(5, 5, 30, 0, 0, 0), limits)
-
-
-def test_an_interval_is_widened_as_a_normal_one():
-    low, high = at_level(40, 30, 60, 0.9)
-    assert low == pytest.approx(40 - 10 * 1.959964 / 1.644854, abs=1e-4)
-    assert high == pytest.approx(40 + 20 * 1.959964 / 1.644854, abs=1e-4)
-    assert at_level(40, 30, 60, 0.95) == pytest.approx((30, 60))
-    assert at_level(40, 2, 98, 0.9) == (0, 100)
 
 
 def test_class_0_is_seen_not_estimated():

@@ -27,6 +27,7 @@ from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import covered, read_region, region_geojson
 from cellularity_core.slides.run import Scoring, score_slide
+from cellularity_core.slides.sampling import WIDEN
 from cellularity_core.slides.scoring import AHEAD, TileResult, score_tile, score_tiles
 from cellularity_core.slides.store import FILE, Store
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
@@ -279,6 +280,11 @@ def test_a_region_is_averaged_by_area(slide: Path, tmp_path: Path) -> None:
             weight += inside * row["tissue"]
     assert found["region"]["mean"]["gbt"] == pytest.approx(total / weight, abs=1e-5)
     assert found["region"]["tissue_mm2"] == pytest.approx(weight * 0.25e-6, rel=1e-3)
+    # every tile is fit, so that only the models' error is left: half of a score and 0.1
+    assert found["mean_interval"] == 0.95
+    mean, low, high = (found["region"][end]["gbt"] for end in ("mean", "low", "high"))
+    assert low == pytest.approx(mean - WIDEN * mean / 2, abs=2e-6)
+    assert high == pytest.approx(mean + WIDEN * 0.1, abs=2e-6)
     without = score_slide(slide, scoring(again := FakeScorer()), tmp_path / "out")
     assert without["region"] is None
     assert again.seen == []
@@ -363,26 +369,29 @@ def tile_result(x: int, value: float, half: float, **changes: object) -> TileRes
 def test_an_interval_of_a_mean_is_that_of_tiles_that_err_alike() -> None:
     small = tile_result(0, 0.2, 0.1, tissue=0.5)
     large = tile_result(100, 0.5, 0.2)
-    unfit = tile_result(200, 0.9, 0.1, reliable=False)
-    area, _ = summary.add_up([small, large, unfit], 0.5)
+    area, _ = summary.add_up([small, large], 0.5)
     assert area.mean("gbt") == pytest.approx((0.5 * 0.2 + 0.5) / 1.5)
     # an error of each tile that is the same share of its own half width
     for share in (-1, 1):
-        shifted = (0.5 * (0.2 + share * 0.1) + 0.5 + share * 0.2) / 1.5
+        wide = share * WIDEN
+        shifted = (0.5 * (0.2 + wide * 0.1) + 0.5 + wide * 0.2) / 1.5
         assert area.interval("gbt")[share > 0] == pytest.approx(shifted)
     record = area.record(("gbt", "cascade"))
-    assert record["interval"]["gbt"] == pytest.approx(area.interval("gbt"), abs=1e-6)
-    assert record["interval"]["cascade"] is record["mean"]["cascade"] is None
+    ends = record["low"]["gbt"], record["high"]["gbt"]
+    assert ends == pytest.approx(area.interval("gbt"), abs=1e-6)
+    assert record["low"]["cascade"] is record["mean"]["cascade"] is None
     assert summary.Area().interval("gbt") is summary.Area().mean("gbt") is None
 
 
 def test_slides_of_a_case_count_by_their_area() -> None:
-    first, _ = summary.add_up([tile_result(0, 0.2, 0.1)], 0.5)
-    second, _ = summary.add_up([tile_result(0, 0.8, 0.1)] * 3, 0.5)
-    both, _ = summary.add_up([tile_result(0, 0.2, 0.1), *[tile_result(0, 0.8, 0.1)] * 3], 0.5)
-    assert summary.joined([first, second]) == both
-    assert both.mean("gbt") == pytest.approx(0.65)
-    assert first.mean("gbt") == pytest.approx(0.2)
+    first, _ = summary.add_up([tile_result(0, 0.25, 0.125)], 0.5)
+    second, _ = summary.add_up([tile_result(0, 0.75, 0.125)] * 3, 0.5)
+    both, _ = summary.add_up([tile_result(0, 0.25, 0.125), *[tile_result(0, 0.75, 0.125)] * 3], 0.5)
+    case = summary.joined([first, second])
+    assert case == replace(both, slides=[*first.slides, *second.slides])
+    assert case.interval("gbt") == pytest.approx((0.625 - WIDEN * 0.125, 0.625 + WIDEN * 0.125))
+    assert both.mean("gbt") == pytest.approx(0.625)
+    assert first.mean("gbt") == pytest.approx(0.25)
 
 
 def test_hot_spots_are_fit_and_within_the_region() -> None:
@@ -431,7 +440,8 @@ def test_a_cohort_goes_on_past_what_is_broken(slide: Path, tmp_path: Path) -> No
     assert [name for name, _ in errors] == ["gone.svs"]
     assert [entry["region"] is None for entry in summaries] == [False, True]
     table = pyarrow.parquet.read_table(tmp_path / "o2" / "slides.parquet").to_pylist()
-    assert table[0]["region_gbt"] == summaries[0]["region"]["mean"]["gbt"]
+    for end, value in (("", "mean"), ("_low", "low"), ("_high", "high")):
+        assert table[0][f"region_gbt{end}"] == summaries[0]["region"][value]["gbt"]
     assert [row["scale"] for row in table] == ["weak TC"] * 2
     for text, words in (("path\nx\n", "column 'slide'"), ("slide,mpp\nx,wide\n", "'wide'")):
         (tmp_path / "m.csv").write_text(text)
@@ -452,7 +462,11 @@ def test_the_command_scores_as_the_scorer_does(tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     options = ["--models", "gbt", "--device", "cpu"]
     assert main(["slide", str(path), "--out", str(out), *options]) == 0
-    assert "weak TC" in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "weak TC" in told and "95% interval" in told
+    means = json.loads((out / "s" / "summary.json").read_text())["tissue"]
+    mean, low, high = (100 * means[end]["gbt"] for end in ("mean", "low", "high"))
+    assert f"{mean:.0f}% ({low:.0f} to {high:.0f})" in told
     (row,) = pyarrow.parquet.read_table(out / "s" / "tiles.parquet").to_pylist()
     slide = Slide(path)
     scorer = Scorer.open(device="cpu", methods=("gbt",))

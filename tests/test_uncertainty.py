@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cellularity_core.errors import DataError, ModelError
 from cellularity_core.evaluation import conformal_half_width
 from cellularity_core.uncertainty import (
+    FEWEST_SHARING,
     SCALES,
     Interval,
     Scale,
@@ -18,6 +19,7 @@ from cellularity_core.uncertainty import (
     fewest_patients,
     fit_interval,
     patient_quantile,
+    shared_part,
 )
 
 CONSTANT = SCALES["constant"]
@@ -217,3 +219,25 @@ def test_unusable_scores_are_refused(truth, score, spread, patients, match):
 def test_a_scale_of_views_needs_views():
     with pytest.raises(DataError, match="every patch has one view"):
         fit_interval([0.1], [0.2], None, ["a"], scale=SCALES["spread"])
+
+
+def test_what_a_patients_patches_share() -> None:
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(300), 4)
+    common, own = rng.normal(size=300)[patients], rng.normal(size=1200)
+    assert 0.5 < shared_part(common + own, patients) < 0.65
+    assert shared_part(own, patients) < 0.1
+    assert shared_part(own * 0 + 2, patients) == 1  # a bias is common to all
+    assert shared_part(own, np.arange(1200)) == 1  # not to be told
+    few = patients < FEWEST_SHARING - 1
+    assert shared_part(own[few], patients[few]) == 1
+    by_hand = [1.0, 3.0, -1.0, 2.0] * 20
+    products = np.array([3.0, -2.0] * 20)
+    upper = products.mean() + 1.684875 * products.std(ddof=1) / np.sqrt(40)
+    found = shared_part(by_hand, np.repeat(np.arange(40), 2))
+    np.testing.assert_allclose(found, upper / 3.75, rtol=1e-6)
+    names = [str(patient) for patient in patients]
+    fitted = fit_interval(np.full(1200, 0.5), 0.5 + 0.1 * np.tanh(own), None, names)
+    assert fitted.shared < 0.1
+    with pytest.raises(ModelError, match="share 2 of their errors"):
+        Interval.from_json({**fitted.to_json(), "shared": 2})

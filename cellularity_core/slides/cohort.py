@@ -186,7 +186,8 @@ def _report(
     }
     with whole_file(out / f"{REPORT}.json") as file:
         file.write(export.json_text(content).encode())
-    areas = [f"{area}_{m}" for area in ("tissue", "region") for m in ("mm2", *scoring.methods)]
+    columns = ["mm2", *(m + end for m in scoring.methods for end in ("", "_low", "_high"))]
+    areas = [f"{area}_{column}" for area in ("tissue", "region") for column in columns]
     texts = ("slide", "folder", "sha256", "notes", *about)
     names = ["slide", "folder", "sha256", "width", "height", "mpp", *areas]
     names += [*CLASSES, "reliable", "notes", *about]
@@ -213,5 +214,9 @@ def _row(summary: dict[str, Any], methods: Sequence[str]) -> dict[str, Any]:
         found = summary[area]
         if found is not None:
             row[f"{area}_mm2"] = found["fit_mm2"]
-            row |= {f"{area}_{method}": found["mean"][method] for method in methods}
+            row |= {
+                f"{area}_{method}{end}": found[value][method]
+                for method in methods
+                for value, end in (("mean", ""), ("low", "_low"), ("high", "_high"))
+            }
     return row | {"reliable": summary["reliable"], "notes": " ".join(summary["notes"])}

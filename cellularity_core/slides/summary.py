@@ -1,15 +1,18 @@
 """What a slide comes to: means over its tissue and over a region, and whether to rely on it."""
 
 import heapq
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from cellularity_core.conventions import CLASSES
 from cellularity_core.quality import FLAGS
 from cellularity_core.slides.region import covered
+from cellularity_core.slides.sampling import limits, model_half_width, sampling_error
 from cellularity_core.slides.scoring import TileResult
 
 HALF: Final = 0.5
@@ -23,6 +26,15 @@ NOT_HE: Final = (
     "This slide is not H&E (an immunostain, fluorescence or grey?), so nothing here can be "
     "relied on; give the H&E slide."
 )
+
+
+class Place(NamedTuple):
+    """A tile with tissue: where it lies in the grid, its tissue, and scores where it is fit."""
+
+    row: int
+    column: int
+    tissue_um2: float
+    scores: Mapping[str, float]
 
 
 @dataclass(slots=True)
@@ -40,7 +52,11 @@ class Area:
     counts : dict of str to float
         Nuclei in them by class; where a tile lies partly in a region, that part of them.
     sums, lows, highs : dict of str to float
-        Score, and limits of its 90 % interval, times tissue of the fit tiles, by method.
+        Score, and limits of its interval, times tissue of the fit tiles, by method.
+    lows2, highs2 : dict of str to float
+        Squares of how far a limit lies from the score, times tissue squared, likewise.
+    slides : list of list of Place
+        Tiles with tissue, those of each slide.
     flagged_um2, spoilt_um2 : dict of str to float
         Tissue under each flag, in all tiles and in those not fit to score.
     """
@@ -52,6 +68,9 @@ class Area:
     sums: dict[str, float] = field(default_factory=dict)
     lows: dict[str, float] = field(default_factory=dict)
     highs: dict[str, float] = field(default_factory=dict)
+    lows2: dict[str, float] = field(default_factory=dict)
+    highs2: dict[str, float] = field(default_factory=dict)
+    slides: list[list[Place]] = field(default_factory=lambda: [[]])
     flagged_um2: dict[str, float] = field(default_factory=dict)
     spoilt_um2: dict[str, float] = field(default_factory=dict)
 
@@ -77,41 +96,89 @@ class Area:
             self.flagged_um2[flag] = self.flagged_um2.get(flag, 0.0) + tissue
             if not result.quality.reliable:
                 self.spoilt_um2[flag] = self.spoilt_um2.get(flag, 0.0) + tissue
+        scores = {}
         if result.quality.reliable:
             self.fit_um2 += tissue
             for method, score in result.scores.items():
-                ends = (self.sums, score.value), (self.lows, score.low), (self.highs, score.high)
-                for sums, value in ends:
-                    if value is not None:
-                        sums[method] = sums.get(method, 0.0) + tissue * value
+                if score.value is None or score.low is None or score.high is None:
+                    continue
+                scores[method] = score.value
+                for total, value in (
+                    (self.sums, tissue * score.value),
+                    (self.lows, tissue * score.low),
+                    (self.highs, tissue * score.high),
+                    (self.lows2, (tissue * (score.value - score.low)) ** 2),
+                    (self.highs2, (tissue * (score.high - score.value)) ** 2),
+                ):
+                    total[method] = total.get(method, 0.0) + value
+        self.slides[-1].append(Place(result.tile.row, result.tile.column, tissue, scores))
 
     def mean(self, method: str) -> float | None:
         """Mean score of the fit tiles, 0 to 1; None where there are none."""
         return self.sums[method] / self.fit_um2 if method in self.sums and self.fit_um2 else None
 
-    def interval(self, method: str) -> tuple[float, float] | None:
-        """Limits of the mean at `conventions.INTERVAL`, 0 to 1, for the error of the models.
+    def interval(self, method: str, shared: float = 1.0) -> tuple[float, float] | None:
+        """Limits of the mean over all tiles at `sampling.LEVEL`, 0 to 1.
 
-        They are the means of the tiles' limits: those of tiles that all err to the same
-        side and as much, as on a slide whose stain misleads the models. Errors that
-        differ from tile to tile cancel in part, so that the mean then errs less.
+        They join the error of the models (`sampling.model_half_width`) and that for tiles
+        which are not fit to score (`sampling.sampling_error`), taken as though they were
+        like those that are.
+
+        Parameters
+        ----------
+        method : str
+        shared : float
+            Share of the variance of a tile's error that is common to its patient, 0 to 1.
+
+        Returns
+        -------
+        (float, float) or None
+            None where there is no mean, or too few tiles to tell.
         """
-        if method not in self.lows or not self.fit_um2:
+        mean, sampled = self.mean(method), self._sampling_half_width(method)
+        if mean is None or sampled is None:
             return None
-        return self.lows[method] / self.fit_um2, self.highs[method] / self.fit_um2
+        once, twice = self.fit_um2, self.fit_um2 * self.tissue_um2
+        below, above = (
+            model_half_width(apart / once, squares / twice, shared)
+            for apart, squares in (
+                (self.sums[method] - self.lows[method], self.lows2[method]),
+                (self.highs[method] - self.sums[method], self.highs2[method]),
+            )
+        )
+        return limits(mean, (sampled, below), (sampled, above))
 
-    def record(self, methods: Sequence[str]) -> dict[str, Any]:
-        """For the summary: means 0 to 1, areas in mm2, shares of the tissue 0 to 1."""
+    def _sampling_half_width(self, method: str) -> float | None:
+        """Of the mean, for tiles without a score; slides have nothing to do with each other."""
+        halves = []
+        for places in filter(None, self.slides):
+            shape = [1 + max(at) for at in zip(*(p[:2] for p in places), strict=True)]
+            scores, weights = np.full(shape, np.nan), np.zeros(shape)
+            for place in places:
+                weights[place.row, place.column] = place.tissue_um2
+                scores[place.row, place.column] = place.scores.get(method, math.nan)
+            found = sampling_error(scores, weights)
+            if found is None:
+                return None
+            halves.append(found.half_width * weights.sum() / self.tissue_um2)
+        return math.hypot(*halves)
+
+    def record(
+        self, methods: Sequence[str], shared: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """For the summary: means and limits 0 to 1, areas in mm2, shares of the tissue 0 to 1.
+
+        `shared` is that of `interval`, by method.
+        """
+        known = shared or {}
+        ends = {m: self.interval(m, known.get(m, 1.0)) or (None, None) for m in methods}
         return {
             "tiles": self.tiles,
             "tissue_mm2": round(self.tissue_um2 / 1e6, 6),
             "fit_mm2": round(self.fit_um2 / 1e6, 6),
             "mean": {m: _rounded(self.mean(m)) for m in methods},
-            "interval": {
-                m: limits and [round(end, 6) for end in limits]
-                for m in methods
-                for limits in (self.interval(m),)
-            },
+            "low": {m: _rounded(ends[m][0]) for m in methods},
+            "high": {m: _rounded(ends[m][1]) for m in methods},
             "nuclei": {name: round(count) for name, count in self.counts.items()},
             "flagged": {
                 flag: round(self.flagged_um2[flag] / self.tissue_um2, 4)
@@ -123,11 +190,15 @@ class Area:
 
 def joined(areas: Iterable[Area]) -> Area:
     """Areas of several slides as one, each counted by its own size."""
-    whole = Area()
+    whole = Area(slides=[])
     for area in areas:
         for name in ("tissue_um2", "fit_um2", "tiles"):
             setattr(whole, name, getattr(whole, name) + getattr(area, name))
-        for name in ("counts", "sums", "lows", "highs", "flagged_um2", "spoilt_um2"):
+        whole.slides += area.slides
+        for name in (
+            *("counts", "sums", "lows", "highs", "lows2", "highs2"),
+            *("flagged_um2", "spoilt_um2"),
+        ):
             sums = getattr(whole, name)
             for key, value in getattr(area, name).items():
                 sums[key] = sums.get(key, 0.0) + value

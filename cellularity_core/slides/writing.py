@@ -15,6 +15,7 @@ from cellularity_core.slides import maps, tables
 from cellularity_core.slides.pictures import heat_picture
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import covered
+from cellularity_core.slides.sampling import LEVEL
 from cellularity_core.slides.scoring import TileResult
 from cellularity_core.slides.store import Store
 from cellularity_core.slides.summary import Area, add_up, verdict
@@ -39,7 +40,7 @@ def write(
     ``tiles.csv``, ``tiles.parquet`` and ``tiles.geojson``: tiles with scores, intervals,
     nuclei and flags. ``maps.ome.tif``: the maps of `maps.maps_of`. ``heat-METHOD.png`` and
     ``width-METHOD.png``: score and width of its interval over the slide. ``summary.json``:
-    means over the tissue and the region.
+    means over the tissue and the region, with the limits of their `sampling.LEVEL` intervals.
 
     Returns
     -------
@@ -67,9 +68,11 @@ def write(
     with whole_file(folder / "maps.ome.tif") as file:
         maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, note)
     _draw(slide, drawn, folder, scoring.methods, about, wrong)
-    notes = _notes(slide, inside, wrong)
+    notes = _notes(slide, {"tissue": whole, "region": inside}, scoring.methods, wrong)
+    shared = {method: scoring.model_set.interval(method).shared for method in scoring.methods}
     summary = about | {
         "interval": INTERVAL,
+        "mean_interval": LEVEL,
         "views": scoring.views,
         "slide": {
             "name": slide.name,
@@ -83,8 +86,8 @@ def write(
         "tile_mpp": round(slide.tile_mpp, export.DECIMALS),
         "reliable": wrong is None,
         "notes": notes,
-        "tissue": whole.record(scoring.methods),
-        "region": None if inside is None else inside.record(scoring.methods),
+        "tissue": whole.record(scoring.methods, shared),
+        "region": None if inside is None else inside.record(scoring.methods, shared),
     }
     with whole_file(folder / SUMMARY) as file:
         file.write(export.json_text(summary).encode())
@@ -133,7 +136,9 @@ def _draw(
                 file.write(export.png(picture))
 
 
-def _notes(slide: Slide, inside: Area | None, wrong: str | None) -> list[str]:
+def _notes(
+    slide: Slide, areas: Mapping[str, Area | None], methods: Sequence[str], wrong: str | None
+) -> list[str]:
     """Sentences that the user must read."""
     notes = [wrong] if wrong else []
     claimed = slide.claimed_mpp
@@ -142,6 +147,14 @@ def _notes(slide: Slide, inside: Area | None, wrong: str | None) -> list[str]:
             f"The file says {claimed:g} um/px and {slide.mpp:g} was given; unless that is meant, "
             "every score is wrong."
         )
+    inside = areas["region"]
     if inside is not None and inside.fit_um2 == 0:
         notes.append("There is no tissue fit to score in the region, so it has no mean.")
+    notes += [
+        f"Too few tiles of the {name} are fit to score to tell how far its mean may be off, so it "
+        "has no interval."
+        for name, area in areas.items()
+        if area is not None
+        and any(area.mean(m) is not None and area.interval(m) is None for m in methods)
+    ]
     return notes

@@ -9,10 +9,10 @@ import shapely
 import streamlit as st
 from shapely.geometry.base import BaseGeometry
 
-from cellularity_core.conventions import CLASSES, COMBINED, INTERVAL, WEAK_SCALE
+from cellularity_core.conventions import CLASSES, COMBINED, WEAK_SCALE
 from cellularity_core.errors import SlideError
-from cellularity_core.rcb import at_level
 from cellularity_core.slides.region import region_in
+from cellularity_core.slides.sampling import LEVEL as SHARE
 from cellularity_core.slides.summary import Area, joined
 from pages.parts import state
 from pages.parts.access import plain
@@ -20,7 +20,7 @@ from pages.parts.slide_run import Run, Sums
 from pages.parts.slide_source import Desk
 from pages.parts.words import METHOD_NAMES, percent, scale_name
 
-LEVEL: Final = f"{100 * INTERVAL:.0f} %"
+LEVEL: Final = f"{100 * SHARE:.0f} %"
 TISSUE: Final = "Whole tissue"
 BED: Final = "Tumour bed"
 
@@ -31,9 +31,9 @@ RECALIBRATE: Final = (
 )
 
 INTERVAL_HELP: Final = (
-    f"{LEVEL} interval for the error of the models, where all tiles err to the same side, "
-    "as on a slide whose stain misleads them. Every tile of the area is scored, so that sampling "
-    "adds nothing."
+    f"{LEVEL} interval for the error of the models, where all tiles err to the same side as on a "
+    "slide whose stain misleads them, and for tiles that are not fit to score, taken to be like "
+    "those that are. Where too few are fit, there is none."
 )
 
 
@@ -89,7 +89,7 @@ def means(run: Run, found: Sums, bed: BaseGeometry | None, method: str) -> Area:
     """The mean of a method, and the table of all of them; returns the area that counts."""
     area = found.whole if found.bed is None else found.bed
     name = TISSUE if bed is None else BED
-    mean, interval = area.mean(method), area.interval(method)
+    mean, interval = area.mean(method), _limits(run, area, method)
     value, size, nuclei = st.columns(3)
     value.metric(
         f"{name}: mean cellularity",
@@ -129,7 +129,7 @@ def _mm2(um2: float) -> str:
 
 def _row(run: Run, name: str, area: Area) -> dict[str, object]:
     row: dict[str, object] = {"Region": name}
-    row |= {METHOD_NAMES[method]: _told(area, method) for method in run.scoring.methods}
+    row |= {METHOD_NAMES[method]: _told(run, area, method) for method in run.scoring.methods}
     row |= {"Tissue, mm²": round(area.tissue_um2 / 1e6, 2), "Tiles": area.tiles}
     mm2 = area.tissue_um2 / 1e6
     return row | {
@@ -138,10 +138,16 @@ def _row(run: Run, name: str, area: Area) -> dict[str, object]:
     }
 
 
-def _told(area: Area, method: str) -> str | None:
-    mean, interval = area.mean(method), area.interval(method)
-    if mean is None or interval is None:
+def _limits(run: Run, area: Area, method: str) -> tuple[float, float] | None:
+    return area.interval(method, run.scoring.model_set.interval(method).shared)
+
+
+def _told(run: Run, area: Area, method: str) -> str | None:
+    mean, interval = area.mean(method), _limits(run, area, method)
+    if mean is None:
         return None
+    if interval is None:
+        return f"{100 * mean:.0f} %"
     return f"{100 * mean:.0f} % ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})"
 
 
@@ -186,17 +192,26 @@ def case_of_slides(own: Desk, run: Run, area: Area, bed: BaseGeometry | None, me
         )
         mean = whole.mean(method)
         if mean is not None:
-            st.markdown(f"Mean of the case, {METHOD_NAMES[method]}: **{_told(whole, method)}**")
+            st.markdown(
+                f"Mean of the case, {METHOD_NAMES[method]}: **{_told(run, whole, method)}**"
+            )
         return whole
 
 
 def to_rcb(run: Run, own: Desk, area: Area, bed: BaseGeometry | None, method: str) -> None:
     """Carry the mean to the page RCB, or say why it may not be."""
-    mean, interval = area.mean(method), area.interval(method)
+    mean, interval = area.mean(method), _limits(run, area, method)
     if run.scoring.model_set.scale == WEAK_SCALE:
         st.info(RECALIBRATE, icon=":material/block:")
         return
-    if mean is None or interval is None:
+    if mean is None:
+        return
+    if interval is None:
+        st.info(
+            "Too few tiles are fit to score to tell how far the mean may be off, so it is not "
+            "carried to the Residual Cancer Burden.",
+            icon=":material/block:",
+        )
         return
     if bed is None and not own.parts:
         st.info(
@@ -206,7 +221,7 @@ def to_rcb(run: Run, own: Desk, area: Area, bed: BaseGeometry | None, method: st
         )
         return
     value = round(100 * mean, 1)
-    low, high = at_level(value, 100 * interval[0], 100 * interval[1], INTERVAL)
+    low, high = (100 * end for end in interval)
     names = [name for name, _, _ in own.parts.values()] or [run.source.name]
     if st.button(
         f"Use {value:g} % on the page RCB", key=state.SLIDE_RCB, icon=":material/calculate:"
