@@ -92,7 +92,7 @@ def _draw(case: Case, patch: Patch, models: Engine) -> None:
         found = scored(patch, models)
         panes = [Pane("Patch"), Pane("What was found", found.layers, found.result.nuclei)]
         name = f"{file_stem(patch.name)}-overlay.png"
-        case.view = (what, drawing(patch.pixels, patch.mpp, panes, name))
+        case.view = (what, drawing(patch.pixels, patch.mpp, panes, name, [found.result]))
     viewer(case.view[1], key=state.VIEWER)
 
 

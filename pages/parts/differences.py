@@ -9,13 +9,14 @@ import numpy.typing as npt
 import streamlit as st
 
 from cellularity_core.conventions import COMBINED
+from cellularity_core.export import file_stem
 from cellularity_core.patch import Patch
 from cellularity_core.reasons import why_apart
 from cellularity_core.results import PatchResult
 from cellularity_core.saliency import FIELD_UM, PlaceMap
 from pages.parts.layers import MAP_SIDE
 from pages.parts.scoring import Engine, places_of, scored
-from pages.parts.viewer import Pane, drawing, viewer
+from pages.parts.viewer import MOST_PANES, Pane, drawing, viewer
 from pages.parts.words import METHOD_NAMES, percent
 
 MAP_NAME: Final = "Score of each place"
@@ -96,7 +97,8 @@ def _maps(
         title = f"{METHOD_NAMES[method]}: {percent(result.scores[method].value)}"
         picture = place_picture(found, patch.pixels.shape[:2])
         panes.append(Pane(title, overlay=picture, overlay_name=MAP_NAME))
-    viewer(drawing(patch.pixels, patch.mpp, panes[:4]), key=key)
+    name = f"{file_stem(patch.name)}-places.png"
+    viewer(drawing(patch.pixels, patch.mpp, panes[:MOST_PANES], name, [result]), key=key)
     st.caption(
         "Dark violet: the network scores the place near 0 %. Yellow: near 100 %. The mean over all "
         f"places is its score, to the digit. A place looks about {FIELD_UM:.0f} µm around itself, "

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import streamlit as st
 
 from cellularity_core.conventions import BACKGROUND, CHANNELS, LYMPHOCYTE, MALIGNANT, NORMAL
-from cellularity_core.export import COLOURS
-from cellularity_core.results import Nuclei
+from cellularity_core.export import COLOURS, SOFTWARE, provenance_text
+from cellularity_core.results import Nuclei, PatchResult
 from pages.parts.frame import RESEARCH_USE
 from pages.parts.layers import Blobs, Layers, overlay_url, picture_url
 from pages.parts.words import METHOD_CODES
@@ -84,7 +84,14 @@ _WORDS: Final = {
 }
 
 _FILES: Final = Path(__file__).parent / "js"
-_SCRIPTS: Final = ("viewer", "viewer_hand", "viewer_controls", "viewer_view", "viewer_layers")
+_SCRIPTS: Final = (
+    "viewer",
+    "viewer_hand",
+    "viewer_controls",
+    "viewer_view",
+    "viewer_layers",
+    "viewer_save",
+)
 _COMPONENT: Final = st.components.v2.component(
     "cellularity.viewer",
     html=(_FILES / "viewer.html").read_text(encoding="utf-8"),
@@ -135,6 +142,7 @@ def drawing(
     mpp: float,
     panes: Sequence[Pane],
     file_name: str = "overlay.png",
+    results: Sequence[PatchResult] = (),
 ) -> Drawing:
     """Prepare what `viewer` shows.
 
@@ -148,6 +156,8 @@ def drawing(
         One to four, from left to right.
     file_name : str
         Of the picture that the button "Save picture" writes.
+    results : sequence of PatchResult
+        What is shown is from: said in and below a saved picture.
 
     Raises
     ------
@@ -171,7 +181,7 @@ def drawing(
     }
     # no word of a model goes out with a patch that is still to be scored
     if any(pane.layers or pane.nuclei or pane.overlay is not None for pane in panes):
-        data |= _vocabulary(panes)
+        data |= _vocabulary(panes) | {"origin": _origin(results, mpp)}
     # told apart by this alone, so that the same drawing keeps its zoom
     data["token"] = hashlib.sha256(json.dumps(data).encode()).hexdigest()
     return Drawing(data)
@@ -202,6 +212,17 @@ def _vocabulary(panes: Sequence[Pane]) -> dict[str, Any]:
         ],
         "ramp": ramp(),
         "cuts": _CUTS,
+    }
+
+
+def _origin(results: Sequence[PatchResult], mpp: float) -> dict[str, Any]:
+    """Where a saved picture comes from: in full for the file, and in short below the picture."""
+    sets = [f"{result.model_set} {result.model_sha256[:12]}" for result in results]
+    poor = any(not result.quality.reliable for result in results)
+    strip = [RESEARCH_USE, *sets, f"{mpp:g} µm/px", SOFTWARE]
+    return {
+        "strip": [*strip, "do not rely on these scores"] if poor else strip,
+        "text": "\n\n".join(provenance_text(result) for result in results) or RESEARCH_USE,
     }
 
 

@@ -200,8 +200,13 @@ def test_what_is_drawn_lies_where_it_was_found(
     assert overlap(seen, wanted[:, ::-1]) < 0.5
 
     saved = downloaded(page, page.locator(".viewer-save"))
-    picture = np.array(Image.open(io.BytesIO(saved)).convert("RGB"))
-    assert picture.shape == patch.pixels.shape
+    with Image.open(io.BytesIO(saved)) as opened:
+        assert opened.text == {"Description": export.provenance_text(result)}  # type: ignore[attr-defined]
+        whole = np.array(opened.convert("RGB"))
+    assert whole.shape[1] == patch.pixels.shape[1]
+    picture, strip = np.split(whole, [patch.pixels.shape[0]])
+    assert len(strip) % 16 == 0
+    assert (strip.min(axis=(1, 2)).reshape(-1, 16).min(axis=1) < 100).all()  # a line of words each
     difference = np.abs(picture.astype(int) - drawn).max(axis=2)
     # 256 levels of the maps in the browser may move a border by a pixel
     assert (difference > 3).mean() < 0.005

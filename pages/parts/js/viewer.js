@@ -1,7 +1,7 @@
 // The viewer: one to four panes that show the same place of one patch. Switches, limits, keys and
 // pointers are answered here; nothing goes back to the server. `viewer_layers.js` paints,
 // `viewer_view.js` places, `viewer_controls.js` makes switches and keys, `viewer_hand.js` follows
-// pointers; all five are one module.
+// pointers, `viewer_save.js` writes into saved pictures; all six are one module.
 
 const KEPT = "cellularity.viewer";
 const NEAR = 9;  // CSS pixels around a point that count as on it
@@ -195,8 +195,9 @@ function makeViewer(root) {
     const found = panes.filter(isTelling);
     const [width, height] = view.size, head = found.length > 1 ? 24 : 0;
     const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [width * found.length, height + head];
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d"), { origin } = see.data;
+    const lines = stripLines(context, origin.strip, width * found.length);
+    [canvas.width, canvas.height] = [width * found.length, height + head + lines.length * STRIP_LINE];
     found.forEach((pane, k) => {
       if (head) {
         context.setTransform(1, 0, 0, 1, k * width, 0);
@@ -210,7 +211,9 @@ function makeViewer(root) {
       context.drawImage(patch, 0, 0, width, height);
       over(context, pane, 1, (x, y) => [k * width + x, head + y], 1);
     });
-    canvas.toBlob((blob) => {
+    drawStrip(context, lines, head + height, canvas.width);
+    canvas.toBlob(async (drawn) => {
+      const blob = described(await drawn.arrayBuffer(), origin.text);
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
       link.download = see.data.file_name;

@@ -1,0 +1,45 @@
+// What a saved picture says of where it comes from: a strip below it, and words within the file.
+
+const STRIP_FONT = "12px sans-serif", STRIP_LINE = 16, STRIP_EDGE = 6;
+
+// Parts of the strip, as many to a line as fit beside each other.
+function stripLines(context, parts, width) {
+  context.font = STRIP_FONT;
+  const lines = [];
+  for (const part of parts) {
+    const longer = lines.length ? `${lines[lines.length - 1]} · ${part}` : part;
+    const fits = lines.length && context.measureText(longer).width <= width - 2 * STRIP_EDGE;
+    if (fits) lines[lines.length - 1] = longer;
+    else lines.push(part);
+  }
+  return lines;
+}
+
+function drawStrip(context, lines, top, width) {
+  context.setTransform(1, 0, 0, 1, 0, top);
+  context.fillStyle = "#ffffff";
+  context.fillRect(0, 0, width, lines.length * STRIP_LINE);
+  context.fillStyle = "#111111";
+  context.font = STRIP_FONT;
+  lines.forEach((line, k) => context.fillText(line, STRIP_EDGE, (k + 0.75) * STRIP_LINE, width - 2 * STRIP_EDGE));
+}
+
+// The PNG with `text` as its description: a chunk iTXt behind the header (PNG 3rd edition, 11.3.3).
+function described(png, text) {
+  const body = new TextEncoder().encode(`iTXtDescription\0\0\0\0\0${text}`);
+  const chunk = new DataView(new ArrayBuffer(body.length + 8));
+  chunk.setUint32(0, body.length - 4);
+  new Uint8Array(chunk.buffer).set(body, 4);
+  chunk.setUint32(body.length + 4, crc32(body));
+  const behind = 33;  // signature and header
+  return new Blob([png.slice(0, behind), chunk.buffer, png.slice(behind)], { type: "image/png" });
+}
+
+function crc32(bytes) {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let k = 0; k < 8; k += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}
