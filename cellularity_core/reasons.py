@@ -117,8 +117,8 @@ def why_apart(
             f"{one} and {other} both give {_percent(high.value)} %: there is no gap to explain.",
         )
     summary = (
-        f"{names[a]} gives {_percent(high.value)} %, {_points(points)} more than "
-        f"{names[b]} ({_percent(low.value)} %). {_noise(high, low)}"
+        f"{names[a]} gives {_percent(high.value)} %, {points_of(points)} more than "
+        f"{names[b]} ({_percent(low.value)} %). {noise(high, low)}"
     )
     said = _Speaker(result, model_set, places, names)
     return Gap(points, summary, tuple(said.between(a, b)))
@@ -194,14 +194,14 @@ class _Speaker:
                 f"{name} scores more than the marked malignant nuclei cover: {more.where}, "
                 f"{_percent(more.share)} % of the patch. There it scores {_percent(more.one)} %, "
                 f"they cover {_percent(more.other)} %"
-                + (f"; that adds {_points(_percent(more.worth))} to it." if adds_up else ".")
+                + (f"; that adds {points_of(_percent(more.worth))} to it." if adds_up else ".")
             )
         if less:
             said.append(
                 f"{name} scores less than the marked malignant nuclei cover: {less.where}, "
                 f"{_percent(less.share)} % of the patch. There it scores {_percent(less.other)} %, "
                 f"they cover {_percent(less.one)} %"
-                + (f"; that takes {_points(_percent(less.worth))} from it." if adds_up else ".")
+                + (f"; that takes {points_of(_percent(less.worth))} from it." if adds_up else ".")
             )
         against = less if image_is_higher else more
         if not image_is_higher:
@@ -234,7 +234,7 @@ class _Speaker:
                     f"{against}{self.names[first]} scores higher than {self.names[second]} "
                     f"{found.where}, on {_percent(found.share)} % of the patch: "
                     f"{_percent(found.one)} % against {_percent(found.other)} % there"
-                    + (f", worth {_points(_percent(found.worth))}." if adds_up else ".")
+                    + (f", worth {points_of(_percent(found.worth))}." if adds_up else ".")
                 )
         if not said:
             said = ["No part of the patch stands out: the two differ a little in many places."]
@@ -249,7 +249,7 @@ class _Speaker:
                 continue
             what, how_much = describe(FEATURE_NAMES[k], self.result.features[k])
             verb = "raises" if shares[k] > 0 else "lowers"
-            told.append(f"{what} ({how_much}) {verb} it by {_points(abs(_percent(shares[k])))}")
+            told.append(f"{what} ({how_much}) {verb} it by {points_of(abs(_percent(shares[k])))}")
         base = _percent(self.result.base_value)
         start = f"{self.names['gbt']} starts from {base} %, an average patch"
         if not told:
@@ -314,7 +314,7 @@ def where(amount: Grid) -> str:
     return "in several parts"
 
 
-def _noise(high: Score, low: Score) -> str:
+def noise(high: Score, low: Score) -> str:
     """Whether a gap is more than the usual error of both."""
     if high.low is None or low.high is None:
         return ""
@@ -336,5 +336,6 @@ def _percent(share: float) -> int:
     return round(100 * share)
 
 
-def _points(count: int) -> str:
+def points_of(count: int) -> str:
+    """ "1 point", "2 points"."""
     return f"{count} point" if count == 1 else f"{count} points"

@@ -15,6 +15,7 @@ from pages.parts.differences import MAP_NAME, differences_expander, place_pictur
 from pages.parts.explanation import warnings
 from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, places_of, scored
+from pages.parts.set_differences import sets_expander
 from pages.parts.state import Case
 from pages.parts.viewer import MOST_PANES, Pane, drawing, viewer
 from pages.parts.words import percent, spread
@@ -67,12 +68,15 @@ def opened(
         found = dict(zip((side.label for side in sides), engines, strict=True))
         panes = [_pane(patch, views.get(name), found) for name in wanted] or [Pane(BARE)]
         name = f"{file_stem(patch.name)}-compared.png"
-        case.view = (what, drawing(patch.pixels, patch.mpp, panes, name))
+        results = [side.results[patch.sha256] for side in sides]
+        case.view = (what, drawing(patch.pixels, patch.mpp, panes, name, results))
     viewer(case.view[1], key=state.COMPARE_VIEWER)
     for side, on in zip(sides, engines, strict=True):
         of = f" of set {side.label}" if side.label else ""
         key = f"{state.COMPARE_WHY}.{side.label}"
         differences_expander(patch, side.results[patch.sha256], on, key, of)
+    if len(sides) > 1:
+        sets_expander(patch, sides, engines, f"{state.COMPARE_WHY}.sets")
 
 
 def _at_first(views: Mapping[str, Rater]) -> list[str]:
