@@ -1,5 +1,6 @@
 """What axe, the usual checker, finds against WCAG 2.2 AA on a page of the app."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _RUN: Final = """async () => {
 }"""
 
 
-def findings(page: "Page", name: str) -> list[str]:
+def findings(page: "Page", name: str, themes: Iterable[str] = THEMES) -> list[str]:
     """Serious and critical findings on `page`, light and dark, a line each.
 
     Parameters
@@ -29,18 +30,20 @@ def findings(page: "Page", name: str) -> list[str]:
         Settled: nothing is drawn any more.
     name : str
         Of the page, said in each line.
+    themes : iterable of str
+        Those of `THEMES` that are looked at.
     """
     from axe_playwright_python.base import AXE_SCRIPT
 
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE_SCRIPT)
     found = []
-    for theme, background in THEMES.items():
+    for theme in themes:
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         page.wait_for_function(
             "colour => getComputedStyle(document.querySelector('.stApp')).backgroundColor == colour"
             " && !document.getAnimations().some((one) => one instanceof CSSTransition)",
-            arg=background,
+            arg=THEMES[theme],
         )
         for rule, where, html, why in page.evaluate(_RUN):
             if not any(rule == r and part in where for r, part in ACCEPTED):

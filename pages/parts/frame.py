@@ -35,6 +35,10 @@ _STYLE: Final = """
 /* What is chosen is marked by its frame or place; violet text is too faint on dark. */
 .stButtonGroup button[data-selected="true"], .stTab[data-selected="true"],
 [data-testid="stSliderThumbValue"] { color: inherit !important; }
+/* A command that scrolls could not be reached by keys. */
+.stMainBlockContainer pre, .stMainBlockContainer pre code {
+  white-space: pre-wrap !important; overflow-wrap: anywhere;
+}
 .research-use {
   position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000; padding: 0.3rem 1rem;
   text-align: center; font-size: 0.9rem; font-weight: 600;

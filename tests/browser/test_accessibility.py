@@ -20,6 +20,12 @@ pytestmark = pytest.mark.e2e
 SLOW: Final = 60_000
 """Milliseconds within which a page is drawn, models loaded included."""
 
+WIDE: Final = {"width": 1920, "height": 1200}
+NARROW: Final = {"width": 820, "height": 1180}
+"""A tablet: what is beside each other on a desk stands below each other, in the same colours."""
+
+POPOVER: Final = "[data-testid=stPopoverBody]"
+
 VIEWS: Final = "[role=tab], [role=radiogroup][aria-label='What to look at'] [role=radio]"
 """What a click on shows another part of a page."""
 
@@ -35,9 +41,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(chromium: "Browser") -> Iterator["Page"]:
-    context = chromium.new_context(
-        viewport={"width": 1920, "height": 1200}, reduced_motion="reduce"
-    )
+    context = chromium.new_context(viewport=WIDE, reduced_motion="reduce")  # type: ignore[arg-type]
     page = context.new_page()
     page.set_default_timeout(SLOW)
     yield page
@@ -54,6 +58,10 @@ def scored_demo(page: "Page") -> None:
     """The demo on a page whose empty state was checked before."""
     page.locator(".st-key-analyse-demo button").click()
     page.locator(".card").first.wait_for()
+    settled(page)
+    page.get_by_text("Why the methods differ").click()
+    page.get_by_text("points more than").wait_for()
+    page.locator(".viewer").nth(1).wait_for()  # of the places, below what is opened
 
 
 def half_a_score(page: "Page") -> None:
@@ -94,13 +102,33 @@ def test_no_page_has_serious_findings(page: "Page", address: str) -> None:
         settled(page)
         found += findings(page, name)
         looked_at.append(name)
+        found += in_popovers(page, name, looked_at)
+        page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+        settled(page)
+        found += findings(page, f"{name}, narrow", ["light"])
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+        settled(page)
         for view in page.locator(VIEWS).all()[1:]:
             view.click()
             settled(page)
             found += findings(page, f"{name}, {view.inner_text()}")
             looked_at.append(view.inner_text())
     assert not found, "\n".join(found)
-    assert {"New study", "Two by two", "Report"} <= set(looked_at)
+    assert {"New study", "Two by two", "Report", "Pixel size", "Close…"} <= set(looked_at)
+
+
+def in_popovers(page: "Page", name: str, looked_at: list[str]) -> list[str]:
+    """Findings on the page while each of its popovers is open; what they are called is noted."""
+    found = []
+    for opener in page.locator("[data-testid=stPopover] button:visible:enabled").all():
+        label = opener.inner_text().removesuffix("expand_more").strip().split("\n")[-1]
+        opener.click()
+        page.locator(POPOVER).wait_for()
+        found += findings(page, f"{name}, {label}", ["light"])
+        looked_at.append(label)
+        page.keyboard.press("Escape")
+        page.locator(POPOVER).wait_for(state="hidden")
+    return found
 
 
 def test_the_tour_is_put_away_for_good(page: "Page", address: str) -> None:
