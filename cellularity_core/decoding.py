@@ -6,6 +6,7 @@ more memory than the largest patch needs.
 """
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -25,6 +26,9 @@ from cellularity_core.pixel_size import UM_PER_INCH, Claim, from_density, from_d
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 IMAGE_DESCRIPTION: Final = 270
+
+_OBJECT: Final = re.compile(r"\s*<_io\.\w+ object at \w+>")
+"""What a decoder calls the bytes it was given; it tells a user nothing."""
 
 NOTES: Final = {
     "single-channel": "The file holds one channel (grey), shown as red = green = blue.",
@@ -345,5 +349,5 @@ def _integer(value: object) -> int:
 
 def _reason(error: Exception) -> str:
     """The first words of a decoder's own message, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(_OBJECT.sub("", str(error)).split()) or type(error).__name__
     return text if len(text) <= 80 else f"{text[:77]}..."

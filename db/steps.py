@@ -205,7 +205,8 @@ def part_of(session: Session, study_id: int, reader: str) -> tuple[Study, Member
         )
     if study.state != "open":
         raise RecordError(
-            f"The study “{study.name}” is {study.state}, so there is nothing to read in it."
+            f"The study “{study.name}” is {study.state}, so there is nothing to read in it. "
+            "Choose another study, or ask its coordinator."
         )
     return study, member
 

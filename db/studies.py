@@ -245,7 +245,10 @@ def add_reader_to_study(session: Session, *, study_id: int, reader: str, actor: 
     """
     study = members.study_row(session, study_id)
     if study.state == "closed":
-        raise RecordError(f"The study “{study.name}” is closed, so nobody can join it any more.")
+        raise RecordError(
+            f"The study “{study.name}” is closed, so nobody can join it any more. Make a new "
+            "study for more readers."
+        )
     member = readers.enrolled(session, reader, actor=actor)
     if members.membership(session, study_id, member) is not None:
         raise RecordError(f"{member.name} takes part in “{study.name}” already.")
@@ -323,7 +326,8 @@ def _move(
 ) -> StudyRecord:
     if study.state not in origins:
         raise RecordError(
-            f"The study “{study.name}” is {study.state}, so it cannot become {state}."
+            f"The study “{study.name}” is {study.state}, so it cannot become {state}. "
+            "Reload the page to see where it stands."
         )
     old, study.state = study.state, state
     action = "open" if state == "open" else "close"

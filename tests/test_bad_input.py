@@ -39,6 +39,10 @@ class TestBadInput:
             (bytes(5000), "is not an image; give PNG"),
             (png()[:2000], "is a PNG that is damaged, breaks off"),
             (png()[:20], "is a PNG that is damaged, breaks off"),
+            (
+                png()[:8] + bytes(60),
+                r"is a PNG that is damaged.*\(cannot identify image file\); copy it",
+            ),
             (WHOLE["jpeg"][:300], "is a JPEG that is damaged, breaks off"),
             (WHOLE["jpeg"][: len(WHOLE["jpeg"]) // 2 + 200], "is a JPEG that is damaged"),
             (WHOLE["tiff-strips"][:5000], "TIFF that"),

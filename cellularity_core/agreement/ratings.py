@@ -176,7 +176,7 @@ class RatingTable:
         except csv.Error as error:
             raise DataError(f"line {reader.line_num}: not CSV ({error}).") from None
         if not numbered:
-            raise DataError("there is no read below the first line.")
+            raise DataError("there is no read below the first line; write a line for each read.")
         with_first = {rating.reader for _, rating in numbered if rating.repeat == 0}
         for where, rating in numbered:
             if rating.reader not in with_first:

@@ -7,7 +7,7 @@ from pages.parts.agreement_data import shared_scores
 from pages.parts.agreement_figures import bland_altman_figure, confusion, scatter
 from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import report_of
-from pages.parts.agreement_tables import table
+from pages.parts.agreement_tables import MORE, table
 from pages.parts.agreement_words import counted, pair_rows, told
 
 
@@ -17,7 +17,7 @@ def two_by_two(chosen: Chosen) -> None:
     report = report_of(material.key, material)
     raters = (*report.readers, *report.models)
     if len(raters) < 2:
-        st.info("There is nothing to compare yet: two raters or more are needed.")
+        st.info(f"There is nothing to compare yet: two raters or more are needed. {MORE}")
         return
     left, right = st.columns(2)
     a = left.selectbox("Rater", raters, 0, key=state.AGREEMENT_A)

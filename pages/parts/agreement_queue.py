@@ -106,7 +106,11 @@ def _case(material: Material, entry: Disputed, readers: Sequence[str]) -> None:
 
 def _consensus_form(material: Material, entry: Disputed) -> None:
     if not material.is_final:
-        st.info("A consensus is sought once the study is closed.", icon=":material/lock_open:")
+        st.info(
+            "A consensus is sought once the study is closed, which a coordinator does on the page "
+            "Studies.",
+            icon=":material/lock_open:",
+        )
         return
     case_id = material.case_ids[entry.case]
     with st.form(f"agreement.consensus.{case_id}", clear_on_submit=True):

@@ -76,7 +76,8 @@ def _study(identity: Identity, study: StudyRecord) -> Chosen | None:
         try:
             material = read_study(db, study, identity)
         except RecordError as error:
-            st.info(str(error), icon=":material/visibility_off:")
+            more = "Until then your cases are on the page Read."
+            st.info(f"{error} {more}", icon=":material/visibility_off:")
             return None
     if not any(row.phase == "before" for row in material.rows if not row.is_training):
         st.info(

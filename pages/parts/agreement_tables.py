@@ -21,6 +21,11 @@ from pages.parts.agreement_words import (
 MOST_ROWS: Final = 30
 """Of a table that is shown without scrolling."""
 
+MORE: Final = (
+    "It comes when more is read: add a reader on the page Studies, or wait for those there are."
+)
+"""What to do where there are too few scores to compare."""
+
 
 def table(rows: Sequence[dict[str, Any]], key: str) -> None:
     """Rows as a table; a column that is empty throughout is left out."""
@@ -47,7 +52,7 @@ def at_a_glance(chosen: Chosen) -> None:
     else:
         reasons = [row.statistics[0].reason for row in rows]
         why = next(filter(None, reasons), "two raters or more are needed")
-        st.info(f"There is nothing to compare yet: {why}.")
+        st.info(f"There is nothing to compare yet: {why}. {MORE}")
     st.subheader("What was read", anchor=False)
     table(count_rows(report.counts), "agreement.counts")
     notes = [f"{counted(report.n_cases_complete, 'case')} scored by every reader."]
@@ -95,4 +100,7 @@ def statistics(chosen: Chosen) -> None:
             "than the repeatability coefficient. Shift is the last read less the first."
         )
     else:
-        st.info("No case was read twice by the same reader, so repeatability cannot be told.")
+        st.info(
+            "No case was read twice by the same reader, so repeatability cannot be told. A study "
+            "tells it if you give it hidden repeats when you make it."
+        )

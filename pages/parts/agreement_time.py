@@ -45,7 +45,10 @@ def over_time(chosen: Chosen) -> None:
     shown = [point for point in points if point.rater in wanted]
     if not any(getattr(point, measure).value is not None for point in shown):
         reasons = dict.fromkeys(getattr(point, measure).reason for point in shown)
-        st.info(f"Nothing to draw yet: {'; '.join(filter(None, reasons)) or 'no rater chosen'}.")
+        st.info(
+            f"Nothing to draw yet: {'; '.join(filter(None, reasons)) or 'no rater chosen'}. Choose "
+            "raters or another measure above, or come back when more cases are read."
+        )
         return
     title = "week of the read" if by == "week" else "batch of cases, in the order each rater read"
     st.plotly_chart(trend_figure(shown, measure, title), key="agreement.trend")
@@ -83,7 +86,10 @@ def after_ai(chosen: Chosen) -> None:
     )
     found = movement_of(material, model)
     if found is None:
-        st.info("No case was scored a second time after the models had been shown yet.")
+        st.info(
+            "No case was scored a second time after the models had been shown yet. A reader is "
+            "asked for it on the page Read, after the first score of a case."
+        )
         return
     lacking = lacking_control(study.arm, found)
     if lacking is not None:

@@ -41,7 +41,10 @@ def pair(
     """
     names = {rater.name: rater for rater in some}
     if len(names) < 2:
-        st.info("There is nothing to compare yet: two methods, or a method and you, are needed.")
+        st.info(
+            "There is nothing to compare yet: two methods, or a method and you, are needed. Choose "
+            "models that have several methods, or score a patch yourself on the page Analyse."
+        )
         return
     at, beside = furthest(some, order)
     of_what = fingerprint(list(names))  # a choice ends with the list that it was made from
@@ -71,7 +74,10 @@ def pair(
     counted_in = [s for s in order if with_poor or s not in poor]
     both, first, second = shared(one, two, counted_in)
     if not both:
-        st.info(f"{plain(a)} and {plain(b)} have no patch in common that is scored.")
+        st.info(
+            f"{plain(a)} and {plain(b)} have no patch in common that is scored. Choose two others, "
+            "or add patches above."
+        )
         return
     found = bland_altman(first, second)
     st.markdown(
