@@ -209,9 +209,9 @@ def _walk(paths: Iterable[Path], mpp: float | None) -> Iterator[Found]:
     for path in paths:
         if path.is_dir():
             origin, empty = safe_name(path.resolve().name), True
-            for file in _files(path):
+            for file in files_in(path):
                 empty = False
-                for item in _open(file, safe_name(str(file.relative_to(path))), mpp, inside=True):
+                for item in load_file(file, name_in(path, file), mpp):
                     yield origin, item
             if empty:
                 reason = f"{origin} is a folder with no files in it; give one that holds images."
@@ -221,21 +221,30 @@ def _walk(paths: Iterable[Path], mpp: float | None) -> Iterator[Found]:
                 yield safe_name(path.name), item
         else:
             origin = safe_name(path.name if _is_zip(path) else path.resolve().parent.name)
-            for item in _open(path, safe_name(path.name), mpp):
+            for item in load_file(path, safe_name(path.name), mpp, inside=False):
                 yield origin, item
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[Path]:
+    """Files of a folder and its subfolders in the order of their names, hidden ones left out."""
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not is_hidden(f))
         for file in sorted(f for f in files if not is_hidden(f)):
             yield Path(root, file)
 
 
-def _open(
-    path: Path, name: str, mpp: float | None, inside: bool = False
+def name_in(folder: Path, file: Path) -> str:
+    """What a file of `files_in` is called."""
+    return safe_name(str(file.relative_to(folder)))
+
+
+def load_file(
+    path: Path, name: str, mpp: float | None = None, *, inside: bool = True
 ) -> Iterator[Patch | Rejected]:
-    """The patch of an image, or those of a ZIP; `inside` puts the ZIP's name before theirs."""
+    """Patches of a file: an image, or a ZIP of them; errors are yielded, not raised.
+
+    `inside` puts the ZIP's name before theirs.
+    """
     try:
         if not path.is_file():
             what = "not a file" if path.exists() else "not there"
@@ -314,7 +323,7 @@ def _manifest(path: Path, mpp: float | None) -> Iterator[Patch | Rejected]:
         if "\0" in image:
             yield Rejected(safe_name(image), f"{safe_name(image)} is not there; check the path.")
             continue
-        yield from _open(path.parent / image, safe_name(image), row_mpp, inside=True)
+        yield from load_file(path.parent / image, safe_name(image), row_mpp)
 
 
 def _manifest_rows(data: bytes, name: str) -> list[tuple[str, str]]:

@@ -4,13 +4,14 @@ A chain cannot see its own end cut off. So heads are noted outside the database
 (`db.heads`), and a head given here must be part of the chain.
 """
 
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -94,7 +95,7 @@ class _Last:
 class _Trail:
     """The events, read and checked in their order."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, tell: Callable[[], object]) -> None:
         self.last: dict[tuple[str, int], _Last] = {}
         self.hashes: dict[str, int] = {}
         self.finding: _Finding | None = None
@@ -103,6 +104,7 @@ class _Trail:
         self._erasable: set[int] = set()
         self._end = chain.GENESIS
         for key, event in _rows(session, AuditEvent):
+            tell()
             expected = len(self.hashes) + 1
             why = self._check(event, expected)
             if why is not None:
@@ -153,7 +155,11 @@ _TABLES: Final = frozenset(entity.__tablename__ for entity in COVERED)
 
 
 def verify(
-    session: Session, head: Head | str | None = None, *, heads: Collection[Head] = ()
+    session: Session,
+    head: Head | str | None = None,
+    *,
+    heads: Collection[Head] = (),
+    progress: Callable[[int, int], object] | None = None,
 ) -> Verdict:
     """Check the audit trail and each row it covers; the first that is not as written.
 
@@ -164,8 +170,12 @@ def verify(
         since then can be seen by it alone.
     heads : collection of Head
         More of them.
+    progress : callable, optional
+        Told at each event and row how many are done, and how many there are. What it
+        raises ends the check.
     """
-    trail = _Trail(session)
+    tell = _counter(session, progress)
+    trail = _Trail(session, tell)
     checked = len(trail.hashes)
     if trail.finding is not None:
         return Verdict(False, trail.finding.row, trail.finding.why, checked)
@@ -175,6 +185,7 @@ def verify(
             return Verdict(False, lost, "is missing: the end of the trail was cut off", checked)
     findings = []
     for finding in _check_rows(session, trail):
+        tell()
         checked += 1
         if finding is not None:
             findings.append(finding)
@@ -182,6 +193,19 @@ def verify(
         return Verdict(True, None, None, checked)
     first = min(findings, key=lambda finding: finding.sequence)
     return Verdict(False, first.row, first.why, checked)
+
+
+def _counter(
+    session: Session, progress: Callable[[int, int], object] | None
+) -> Callable[[], object]:
+    """What is called at each event and row, and tells `progress` how far the check is."""
+    if progress is None:
+        return lambda: None
+    entities: tuple[type[Base], ...] = (AuditEvent, *COVERED)
+    counts = (select(func.count()).select_from(entity) for entity in entities)
+    total = sum(session.scalar(count) or 0 for count in counts)
+    done = itertools.count(1)
+    return lambda: progress(next(done), total)
 
 
 def _lost(trail: _Trail, noted: Head | str) -> str | None:

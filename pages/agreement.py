@@ -35,7 +35,8 @@ def page() -> None:
     if chosen is None:
         return
     material = chosen.material
-    report = report_of(material.key, material)
+    with st.container():  # so that what follows keeps its place without progress
+        report = report_of(material.key, material)
     st.markdown(f"**{headline(report)}**")
     if report.models and material.model_set is not None:
         scale = models_scale(material.model_set, material.scale)

@@ -11,6 +11,7 @@ from db.records import Event
 from db.session import snapshot
 from pages.parts import access
 from pages.parts.frame import show
+from pages.parts.progress import whole_work
 from pages.parts.store import store
 
 PAGE: Final = 100  # events on screen at once
@@ -63,6 +64,15 @@ def page() -> None:
     newest.button(
         "Newest", key="audit.newest", disabled=before is None, on_click=_leaf, width="stretch"
     )
+    if not found:
+        st.info(
+            f"There is no event of “{entity}”. Choose another kind above, or “everything”."
+            if entity
+            else "Nothing was done yet. The first score, study or choice of models is the first "
+            "event here.",
+            icon=":material/inbox:",
+        )
+        return
     st.dataframe(pd.DataFrame([_row(event) for event in found]), hide_index=True, height=560)
     if any(event.is_withheld for event in found):
         st.caption(
@@ -78,8 +88,9 @@ def _leaf(before: int | None = None) -> None:
 
 def _verify() -> None:
     engine = store()
-    with st.spinner("Checking every event and every row…"), snapshot(engine) as db:
-        verdict = records.verify(db, heads=records.noted_heads(engine.url))
+    doing = "Checking every event and every row"
+    with whole_work(doing, key="audit.check") as tell, snapshot(engine) as db:
+        verdict = records.verify(db, heads=records.noted_heads(engine.url), progress=tell)
     if verdict.ok:
         st.success(f"Nothing was altered: {verdict.checked} events and rows checked.")
     else:

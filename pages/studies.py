@@ -1,16 +1,22 @@
 """Studies: who reads which patches, in what design, and how far everybody is."""
 
+from typing import Final
+
 import pandas as pd
 import streamlit as st
 
 from cellularity_core.agreement import sample_size
+from cellularity_core.agreement.planning import READERS
 from db import records
 from db.records import StudyRecord
 from db.session import snapshot, transaction
 from pages.parts import access
 from pages.parts.frame import answered, show
+from pages.parts.progress import forget_cancelling, work_through
 from pages.parts.store import store
 from pages.parts.study_form import ARMS, CREATED, study_form
+
+_ASKED: Final = "studies.asked"  # what the number of cases was worked out for
 
 
 def page() -> None:
@@ -134,12 +140,10 @@ def _join(study_id: int, reader: str) -> None:
         records.add_reader_to_study(db, study_id=study_id, reader=reader, actor=identity.name)
 
 
-@st.cache_data(show_spinner="Working out the number of cases…")
-def _sizes(width: float, icc: float, share: float) -> list[dict[str, object]]:
-    return [
-        {"Readers": size.readers, "Cases": size.cases, "Reads": size.reads, "Width": size.width}
-        for size in sample_size(width, icc, reader_share=share)
-    ]
+@st.cache_data(max_entries=256, show_spinner=False)
+def _needed(width: float, icc: float, share: float, readers: int) -> dict[str, object]:
+    [size] = sample_size(width, icc, reader_share=share, readers=(readers,))
+    return {"Readers": size.readers, "Cases": size.cases, "Reads": size.reads, "Width": size.width}
 
 
 def _size() -> None:
@@ -160,8 +164,20 @@ def _size() -> None:
         key="studies.size_share",
         help="How much of the disagreement is a reader being always higher or lower.",
     )
+    asked, rows = (width, icc, share), []
     if st.button("Work it out", key="studies.size"):
-        st.dataframe(pd.DataFrame(_sizes(width, icc, share)), hide_index=True, placeholder="> 500")
+        st.session_state[_ASKED] = asked
+        forget_cancelling("studies.sizes")
+    if st.session_state.get(_ASKED) != asked:
+        return
+    work_through(
+        READERS,
+        lambda readers: rows.append(_needed(*asked, readers)),
+        key="studies.sizes",
+        doing=lambda readers: f"cases for {readers} readers",
+    )
+    if rows:
+        st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="> 500")
 
 
 show(page)

@@ -59,6 +59,21 @@ def test_every_table_is_filled_and_every_row_covered(engine: Engine) -> None:
     assert verdict == records.Verdict(True, None, None, sum(counts.values()) - apart)
 
 
+def test_the_check_tells_how_far_it_is_and_ends_where_it_is_told_to(engine: Engine) -> None:
+    told: list[tuple[int, int]] = []
+    with snapshot(engine) as db:
+        verdict = records.verify(db, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, verdict.checked) for done in range(1, verdict.checked + 1)]
+
+    def cancel(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), snapshot(engine) as db:
+        records.verify(db, progress=cancel)
+    assert judged(engine).ok
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_altered_value_is_found_in_every_column(backend: str, tmp_path: Path) -> None:
     """Each column of each table on its own: set to another value and to null, then set back."""

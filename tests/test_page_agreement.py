@@ -223,7 +223,7 @@ def test_who_takes_part_in_an_open_study_is_told_why_nothing_is_shown() -> None:
     at = page(study.id, reader="Ana")
     assert [element.value for element in at.info] == [
         "Ana takes part in “Readers 2026”, so scores of others and of the models for its "
-        "patches are shown only once it is closed."
+        "patches are shown only once it is closed. Until then your cases are on the page Read."
     ]
     assert not at.dataframe
     assert not at.get("plotly_chart")

@@ -57,6 +57,38 @@ def test_work_that_is_done_leaves_nothing_on_the_page_and_forgets_the_cancelling
     assert not at.button
 
 
+def one_piece() -> None:
+    """Work that a page begins by itself; at the step that is named, the user clicks on Cancel."""
+    import streamlit as st
+
+    from pages.parts.progress import is_halted, whole_work
+
+    if is_halted("work"):
+        return
+    with whole_work("Counting", key="work") as tell:
+        for done in range(6):
+            tell(done, 6)
+            if done == st.session_state.get("click_at"):
+                del st.session_state["click_at"]
+                st.session_state["work.cancelled"] = True  # as the button's callback does
+                st.rerun()
+    st.text("counted")
+
+
+def test_work_in_one_piece_that_is_cancelled_waits_until_it_is_wanted_again() -> None:
+    at = AppTest.from_function(one_piece)
+    at.session_state["click_at"] = 3
+    at.run()
+    assert not at.exception
+    assert not at.text
+    assert "Cancelled" in at.markdown[0].value
+    at.run()
+    assert not at.text
+    at.button(key="work.start_again").click().run()
+    assert at.text[0].value == "counted"
+    assert not at.button and not at.markdown
+
+
 @pytest.mark.parametrize(
     ("elapsed", "done", "left", "words"),
     [

@@ -77,7 +77,7 @@ def of(engine: Engine, study: records.StudyRecord, **changes: Any) -> Content:
             "made_at": MOMENT,
             "made_by": "Cora",
         }
-    return content(material, **(given | changes))
+    return content(material, agreement_report(material.table), **(given | changes))
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 """Everything about the agreement of a table of ratings, in one report."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,7 @@ from cellularity_core.agreement.statistic import CONFIDENCE, Statistic, undefine
 
 Floats = npt.NDArray[np.float64]
 Intervals = Literal["auto", "closed", "bootstrap"]
+T = TypeVar("T")
 GROUP: Final = (
     *(form.value for form in Form),
     *(f"{form}_mcgraw_wong" for form in ABSOLUTE),
@@ -155,6 +157,7 @@ def agreement_report(
     draws: int = DRAWS,
     seed: int = SEED,
     margin: float = MARGIN,
+    progress: Callable[[int, int], object] | None = None,
 ) -> AgreementReport:
     """All statistics of a table of ratings.
 
@@ -170,6 +173,9 @@ def agreement_report(
         Of every bootstrap.
     margin : float
         See `Comparison.verdict`.
+    progress : callable, optional
+        Told before each pair and each model how many of them all are done, and how many
+        there are. What it raises ends the work.
 
     Returns
     -------
@@ -200,6 +206,14 @@ def agreement_report(
         *((model, reader) for model in range(split, len(raters)) for reader in range(split)),
         *combinations(range(split, len(raters)), 2),
     ]
+    steps = len(pairs) + len(models)
+
+    def told(items: Sequence[T], before: int) -> Iterator[T]:
+        for place, item in enumerate(items, before):
+            if progress is not None:
+                progress(place, steps)
+            yield item
+
     return AgreementReport(
         n_cases=int(scored.sum()),
         n_cases_complete=int(complete.sum()),
@@ -214,13 +228,13 @@ def agreement_report(
         draws=draws,
         seed=seed,
         **maker.of_group(group, complete),
-        pairs=tuple(maker.of_pair(i, j, raters, table.kinds) for i, j in pairs),
+        pairs=tuple(maker.of_pair(i, j, raters, table.kinds) for i, j in told(pairs, 0)),
         repeatability=tuple(
             found for name in raters if (found := repeatability(table, name)) is not None
         ),
         model_vs_readers=tuple(
             model_against_readers(table, name, margin=margin, draws=draws, seed=seed)
-            for name in models
+            for name in told(models, len(pairs))
         ),
     )
 

@@ -1,5 +1,7 @@
 """Statistics of the ratings on screen, computed once for the same ratings."""
 
+from typing import Final
+
 import streamlit as st
 
 from cellularity_core.agreement import (
@@ -13,14 +15,38 @@ from cellularity_core.agreement import (
 )
 from cellularity_core.agreement.trend import Period
 from pages.parts.agreement_data import Material, movement
+from pages.parts.progress import is_halted, whole_work
 
-_SPINNER = "Computing the agreement and its intervals…"
+_DOING: Final = "Computing the agreement and its intervals"
+_SPINNER: Final = f"{_DOING}…"
+
+KEPT: Final = 16
+"""Reports kept for all users together."""
 
 
-@st.cache_data(max_entries=16, show_spinner=_SPINNER)
-def report_of(key: str, _material: Material) -> AgreementReport:
-    """Everything about the agreement of the ratings whose key is `key`."""
-    return agreement_report(_material.table)
+def report_of(key: str, material: Material) -> AgreementReport:
+    """Everything about the agreement of the ratings whose key is `key`.
+
+    With progress; where it is cancelled the page ends here.
+    """
+    kept = _kept()
+    if key not in kept:
+        work = f"agreement.computing.{key[:12]}"
+        with st.container():
+            if is_halted(work):
+                st.stop()
+            with whole_work(_DOING, key=work) as tell:
+                found = agreement_report(material.table, progress=tell)
+        kept[key] = found
+        while len(kept) > KEPT:
+            kept.pop(next(iter(kept)), None)
+        return found
+    return kept[key]
+
+
+@st.cache_resource(show_spinner=False)
+def _kept() -> dict[str, AgreementReport]:
+    return {}
 
 
 @st.cache_data(max_entries=16, show_spinner=_SPINNER)

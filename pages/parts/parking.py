@@ -32,10 +32,11 @@ class Parking:
         Returns
         -------
         ndarray of uint8, shape (H, W, 3)
-            Cannot be written to. Where the disk has no room, `pixels` itself.
+            Cannot be written to. Where the disk has no room, or they are on it already,
+            `pixels` itself.
         """
         size = pixels.nbytes
-        if size > BLOCK:
+        if size > BLOCK or getattr(pixels, "_mmap", None) is not None:
             return pixels
         try:
             if self._block is None or self._used + size > BLOCK:

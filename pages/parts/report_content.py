@@ -1,6 +1,6 @@
 """What a report says, gathered once, whatever it is written as: pure, no widgets."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,7 +10,6 @@ from cellularity_core.agreement import (
     AutomationBias,
     Statistic,
     TrendPoint,
-    agreement_report,
     readers_mean,
     trend,
 )
@@ -69,6 +68,7 @@ class Content:
 
 def content(
     material: Material,
+    report: AgreementReport,
     *,
     amendments: tuple[AmendmentRecord, ...],
     head: Head,
@@ -76,15 +76,20 @@ def content(
     software: str,
     made_at: datetime,
     made_by: str,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Content:
-    """All that is to be said of `material`, statistics computed anew."""
+    """All that is to be said of `material`, of whose ratings `report` tells.
+
+    `progress` is told how many steps are done, and how many there are.
+    """
     table = material.table
-    report = agreement_report(table)
-    found = {
-        name: moved
-        for name in (MEAN_OF_MODELS, *report.models)
-        if (moved := movement(material, name)) is not None
-    }
+    models = (MEAN_OF_MODELS, *report.models)
+    found = {}
+    for done, name in enumerate(models):
+        progress(done, len(models) + 1)
+        if (moved := movement(material, name)) is not None:
+            found[name] = moved
+    progress(len(models), len(models) + 1)
     return Content(
         material=material,
         report=report,

@@ -13,6 +13,8 @@ from pages.parts import access, state
 from pages.parts.access import Identity
 from pages.parts.agreement_data import Material
 from pages.parts.agreement_source import Chosen, read_everyday, read_study
+from pages.parts.agreement_stats import report_of
+from pages.parts.progress import whole_work
 from pages.parts.report_content import Content, content
 from pages.parts.report_files import csv_archive, json_text
 from pages.parts.report_pdf import pdf
@@ -41,7 +43,7 @@ def report_section(chosen: Chosen) -> None:
     )
     if st.button("Make the report", key=state.REPORT_MAKE, type="primary"):
         identity = access.allow("agreement")
-        with st.spinner("Making the report…"):
+        with st.container():  # so that what follows keeps its place without progress
             st.session_state[_MADE] = make(chosen, identity)
     made: Made | None = st.session_state.get(_MADE)
     if made is None or made.of != _key(chosen.material):
@@ -91,13 +93,17 @@ def make(chosen: Chosen, identity: Identity) -> Made:
         head = records.record_head(db, reason=reason)
     raters = {rating.reader for rating in material.ratings if rating.kind == "reader"}
     unverified = {name for name in raters if name not in known or not known[name].has_account}
-    told = content(
-        material,
-        amendments=amendments,
-        head=head,
-        note=access.blinding_note(unverified=unverified),
-        software=SOFTWARE,
-        made_at=datetime.now(UTC).replace(microsecond=0),
-        made_by=identity.name,
-    )
-    return Made(_key(chosen.material), told, pdf(told), csv_archive(told), json_text(told))
+    report = report_of(material.key, material)
+    with whole_work("Making the report", key="agreement.making") as tell:
+        told = content(
+            material,
+            report,
+            amendments=amendments,
+            head=head,
+            note=access.blinding_note(unverified=unverified),
+            software=SOFTWARE,
+            made_at=datetime.now(UTC).replace(microsecond=0),
+            made_by=identity.name,
+            progress=tell,
+        )
+        return Made(_key(chosen.material), told, pdf(told), csv_archive(told), json_text(told))

@@ -227,12 +227,17 @@ def forget() -> None:
 
 
 def score_all(
-    results: dict[str, PatchResult], wanted: Sequence[Patch], on: Engine, first: str | None
+    results: dict[str, PatchResult],
+    wanted: Sequence[Patch],
+    on: Engine,
+    first: str | None = None,
+    key: str = "scoring",
 ) -> None:
     """Score every patch that has no result of these models yet.
 
     The patch whose checksum is `first` is scored before the others, and also where the
-    others were cancelled. Results of other models are dropped.
+    others were cancelled. Results of other models are dropped. Cancelling it cancels no
+    work with another `key`.
     """
     waiting = [patch for patch in wanted if not _is_current(results, patch, on)]
     for patch in waiting:
@@ -252,7 +257,7 @@ def score_all(
     work_through(
         waiting,
         step,
-        key=f"scoring.{on.scorer.model_set.sha256[:12]}",
+        key=f"{key}.{on.scorer.model_set.sha256[:12]}",
         doing=lambda patch: f"scoring {plain(patch.name)}",
         done=len(wanted) - len(waiting),
     )

@@ -2,8 +2,9 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,15 +14,21 @@ import pandas as pd
 import streamlit as st
 
 from cellularity_core.fingerprint import SAME_BITS, is_same_tissue, turned_fingerprints
-from cellularity_core.patch import Patch, Rejected, collect, load_all
+from cellularity_core.patch import Patch, Rejected, files_in, load_all, load_file, name_in
+from cellularity_core.results import PatchResult
 from db.records import NewCase
 from pages.parts import access, state
-from pages.parts.intake import is_waiting
+from pages.parts.intake import MOST_REASONS, is_waiting
+from pages.parts.parking import Parking
+from pages.parts.progress import work_through
 
 _TCGA: Final = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
 
 PATCH, PATIENT, TRAINING, REFERENCE = "Patch", "Patient (pseudonym)", "Training", "Reference (%)"
 """Columns of the table of cases."""
+
+
+Source = tuple[str, Callable[[], Iterable[Patch | Rejected]]]
 
 
 @dataclass(slots=True)
@@ -38,12 +45,27 @@ class Draft:
         Why files were left out.
     uploads : int
         How often files were taken in; part of the drop box's key.
+    queue : list of (str, callable)
+        What is still to be read: its name, and what reads it.
+    read : int
+        How many of the queue have been read.
+    results : dict of str to PatchResult
+        By checksum, as far as the cases are scored.
+    asked : object
+        The form of which a study is being made; None where none is.
+    parking : Parking
+        Where the patches' pixels are kept.
     """
 
     patches: dict[str, Patch] = field(default_factory=dict)
     marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     uploads: int = 0
+    queue: list[Source] = field(default_factory=list)
+    read: int = 0
+    results: dict[str, PatchResult] = field(default_factory=dict)
+    asked: object = None
+    parking: Parking = field(default_factory=Parking)
 
     def add(self, items: Iterable[Patch | Rejected]) -> None:
         """Take in patches; what cannot be a case is said in `problems`."""
@@ -56,7 +78,7 @@ class Draft:
                     "Analyse, give the true size there, and take it from there."
                 )
             elif item.sha256 not in self.patches:
-                self.patches[item.sha256] = item
+                self.patches[item.sha256] = replace(item, pixels=self.parking.park(item.pixels))
                 self.marks[item.sha256] = turned_fingerprints(item.pixels)
 
 
@@ -68,6 +90,7 @@ def draft() -> Draft:
 
 def case_sources(made: Draft) -> None:
     """Let the user take cases from the Analyse page, from files or from a folder."""
+    _read_in(made)
     here = list(state.case().patches.values())
     files = st.file_uploader(
         "Drop H&E patches here: PNG, JPEG, TIFF, or a ZIP of them",
@@ -75,8 +98,7 @@ def case_sources(made: Draft) -> None:
         key=f"{state.STUDY_UPLOAD}.{made.uploads}",
     )
     if files:
-        for file in files:
-            made.add(load_all(file.getvalue(), file.name))
+        made.queue += [(file.name, partial(load_all, file.getvalue(), file.name)) for file in files]
         made.uploads += 1
         st.rerun()
     if not access.has_sign_in():  # on a server its folders are nobody's to read
@@ -84,13 +106,36 @@ def case_sources(made: Draft) -> None:
     left, right = st.columns(2)
     label = f"Take the {len(here)} patches of the page Analyse" if here else "Nothing on Analyse"
     if left.button(label, disabled=not here, width="stretch"):
-        made.add(here)
+        made.queue += [(patch.name, partial(list, [patch])) for patch in here]
         st.rerun()
-    if right.button("Start over", disabled=not (made.patches or made.problems), width="stretch"):
+    if right.button(
+        "Start over", disabled=not (made.patches or made.problems or made.queue), width="stretch"
+    ):
         st.session_state[state.STUDY_DRAFT] = Draft(uploads=made.uploads + 1)
         st.rerun()
-    for problem in made.problems[:10]:
-        st.warning(problem)
+    for problem in made.problems[:MOST_REASONS]:
+        st.warning(access.plain(problem))
+    if (more := len(made.problems) - MOST_REASONS) > 0:
+        st.caption(f"{more} more files were left out; the others are cases below.")
+
+
+def _read_in(made: Draft) -> None:
+    """Read what is in the queue, a file at a time."""
+
+    def step(source: Source) -> None:
+        made.add(source[1]())
+        made.queue.remove(source)
+        made.read += 1
+
+    work_through(
+        list(made.queue),
+        step,
+        key="studies.reading",
+        doing=lambda source: f"reading {access.plain(source[0])}",
+        done=made.read,
+    )
+    if not made.queue:
+        made.read = 0
 
 
 def _folder(made: Draft) -> None:
@@ -98,10 +143,20 @@ def _folder(made: Draft) -> None:
     typed = folder.text_input("or a folder on this machine", key=state.STUDY_FOLDER)
     if take.button("Take folder", disabled=not typed.strip(), width="stretch"):
         path = Path(typed.strip()).expanduser()
-        if path.is_dir():
-            made.add(collect([path]))
-        else:
-            made.problems.append(f"There is no folder “{typed}” on this machine.")
+        found = [
+            (name_in(path, file), partial(load_file, file, name_in(path, file)))
+            for file in files_in(path)
+        ]
+        made.queue += found
+        if not path.is_dir():
+            made.problems.append(
+                f"There is no folder “{typed}” on this machine; check how it is written, or drop "
+                "the files themselves above."
+            )
+        elif not found:
+            made.problems.append(
+                f"“{typed}” is a folder with no files in it; name one that holds images."
+            )
         st.rerun()
 
 

@@ -1,17 +1,22 @@
 """The form that creates a study."""
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
+import pandas as pd
 import streamlit as st
 
-from cellularity_core.export import SOFTWARE
+from cellularity_core.export import scored_with
+from cellularity_core.results import PatchResult
 from db import records
 from db.records import StudyPlan
 from db.session import snapshot, transaction
 from pages.parts import access, state
 from pages.parts.models_active import active_set
-from pages.parts.scoring import Engine, chosen_engine, scored
+from pages.parts.progress import forget_cancelling
+from pages.parts.scoring import Engine, chosen_engine, score_all
 from pages.parts.store import store
 from pages.parts.study_draft import (
     TRAINING,
@@ -33,6 +38,8 @@ ARMS: Final = {
 """Arms of a study in words."""
 
 CREATED: Final = "studies.created"
+
+_SCORING: Final = "studies.scoring"
 
 _MODELS: Final = "studies.models"
 """Checksum of the model set that the form showed last."""
@@ -114,28 +121,6 @@ def study_form(identity: access.Identity) -> None:
     model_set = models.scorer.model_set
     before = st.session_state.get(_MODELS, model_set.sha256)
     st.session_state[_MODELS] = model_set.sha256
-    if not st.button(
-        "Score the cases by the models and create the study",
-        key=state.STUDY_CREATE,
-        type="primary",
-        disabled=bool(wrong),
-    ):
-        return
-    access.allow("study")
-    if before != model_set.sha256:
-        name = access.plain(model_set.name)
-        why = (
-            f"“{name}” was put in use while you filled in this form"
-            if active_set().fault is None
-            else "the models that this form showed cannot be used any more, so that "
-            f"“{name}” would score the cases"
-        )
-        st.warning(
-            f"No study was created yet: {why}. Press the button again to make the study with it; "
-            "it keeps that model set to its end.",
-            icon=":material/warning:",
-        )
-        return
     plan = StudyPlan(
         name=title.strip(),
         description=description.strip(),
@@ -148,9 +133,45 @@ def study_form(identity: access.Identity) -> None:
         model_set=model_set.name,
         model_sha256=model_set.sha256,
         readers=chosen,
-        cases=new_cases(made, table),
+        cases=(),
     )
-    _create(plan, made, models, identity)
+    form = (plan, table.to_json())
+    if st.button(
+        "Score the cases by the models and create the study",
+        key=state.STUDY_CREATE,
+        type="primary",
+        disabled=bool(wrong),
+    ):
+        access.allow("study")
+        if before != model_set.sha256:
+            _switched(model_set.name)
+            return
+        made.asked = form
+        forget_cancelling(f"{_SCORING}.{model_set.sha256[:12]}")
+    if made.asked == form:
+        _create(plan, made, table, models, identity)
+    elif made.asked is not None:
+        made.asked = None
+        st.info(
+            "The form or the models have changed, so no study was created. Press the button "
+            "again; cases that are scored stay scored.",
+            icon=":material/info:",
+        )
+
+
+def _switched(name: str) -> None:
+    """Say that other models than those of the form would score the cases."""
+    why = (
+        f"“{access.plain(name)}” was put in use while you filled in this form"
+        if active_set().fault is None
+        else "the models that this form showed cannot be used any more, so that "
+        f"“{access.plain(name)}” would score the cases"
+    )
+    st.warning(
+        f"No study was created yet: {why}. Press the button again to make the study with it; "
+        "it keeps that model set to its end.",
+        icon=":material/warning:",
+    )
 
 
 def _first_seed() -> int:
@@ -158,14 +179,25 @@ def _first_seed() -> int:
     return seed
 
 
-def _create(plan: StudyPlan, made: Draft, models: Engine, identity: access.Identity) -> None:
+def _create(
+    plan: StudyPlan, made: Draft, table: pd.DataFrame, models: Engine, identity: access.Identity
+) -> None:
     """Score every case, then keep the study and the scores at once or not at all."""
-    results = []
-    bar = st.progress(0.0)
-    for done, patch in enumerate(made.patches.values()):
-        bar.progress(done / len(made.patches), text=f"Scoring {patch.name}")
-        results.append(scored(patch, models).result)
-    bar.empty()
+    score_all(made.results, list(made.patches.values()), models, key=_SCORING)
+    results = [made.results[s] for s in made.patches if s in made.results]
+    if len(results) < len(made.patches):
+        return  # cancelled
+    made.asked = None
+    with st.spinner("Keeping the cases and their scores…", show_time=True):
+        _keep(replace(plan, cases=new_cases(made, table)), results, identity)
+    st.session_state[state.STUDY_DRAFT] = Draft(uploads=made.uploads + 1)
+    st.session_state[CREATED] = (
+        f"“{plan.name}” is open for {', '.join(plan.readers)}. They find it on the page Read."
+    )
+    st.rerun()
+
+
+def _keep(plan: StudyPlan, results: Sequence[PatchResult], identity: access.Identity) -> None:
     with transaction(store()) as db:
         created = records.create_study(db, plan, actor=identity.name)
         for result in results:
@@ -176,12 +208,7 @@ def _create(plan: StudyPlan, made: Draft, models: Engine, identity: access.Ident
                 scores={m: (s.value, s.low, s.high) for m, s in result.scores.items()},
                 model_set=result.model_set,
                 model_sha256=result.model_sha256,
-                software=SOFTWARE,
+                software=scored_with(result),
                 actor=identity.name,
             )
         records.open_study(db, study_id=created.id, actor=identity.name)
-    st.session_state[state.STUDY_DRAFT] = Draft(uploads=made.uploads + 1)
-    st.session_state[CREATED] = (
-        f"“{plan.name}” is open for {', '.join(plan.readers)}. They find it on the page Read."
-    )
-    st.rerun()
