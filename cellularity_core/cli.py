@@ -29,6 +29,8 @@ from cellularity_core.scoring_options import (
     Device,
     Engine,
     EngineOption,
+    Precision,
+    PrecisionOption,
     check_address,
     check_mpp,
     known_set,
@@ -204,6 +206,7 @@ def score(
             show_default=False,
         ),
     ] = None,
+    precision: PrecisionOption = Precision.AUTO,
     engine: EngineOption = Engine.LOCAL,
     address: AddressOption = None,
 ) -> None:
@@ -236,7 +239,7 @@ def score(
                 "choose a folder elsewhere.",
                 param_hint=_option(name),
             )
-    with opened_scorer(model_set, device, asked, tta, engine, address) as scorer:
+    with opened_scorer(model_set, device, asked, tta, engine, address, precision) as scorer:
         from cellularity_core import batch
 
         code = batch.run(scorer, inputs, mpp, targets, scorer.methods)

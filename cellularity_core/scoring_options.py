@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,23 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Precision(StrEnum):
+    """What networks multiply on a CPU."""
+
+    AUTO = "auto"
+    F32 = "f32"
+    BF16 = "bf16"
+
+
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        help="What networks multiply on a CPU: single precision, or bfloat16, the default where "
+        "the CPU multiplies it. It is faster and moves a score by about 0.001."
+    ),
+]
 
 
 class Engine(StrEnum):
@@ -100,19 +117,24 @@ def opened_scorer(
     views: int | None,
     engine: Engine,
     address: str | None,
+    precision: Precision,
 ) -> Iterator["Scorer | ClusterScorer"]:
     """The scorer that the options ask for, for as long as the block lasts."""
     chosen = _set_with(model_set, methods)
+    options: dict[str, Any] = {
+        "device": device.value,
+        "precision": precision.value,
+        "methods": methods,
+        "views": views,
+    }
     if engine is Engine.LOCAL:
         from cellularity_core.scorer import Scorer
 
-        yield Scorer(chosen, device=device.value, methods=methods, views=views)
+        yield Scorer(chosen, **options)
         return
     from cellularity_core.cluster import ClusterScorer
 
-    with ClusterScorer.connected(
-        address, chosen, device=device.value, methods=methods, views=views, tell=complain
-    ) as scorer:
+    with ClusterScorer.connected(address, chosen, tell=complain, **options) as scorer:
         yield scorer
 
 

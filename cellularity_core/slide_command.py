@@ -15,6 +15,8 @@ from cellularity_core.scoring_options import (
     Device,
     Engine,
     EngineOption,
+    Precision,
+    PrecisionOption,
     check_address,
     check_mpp,
     methods_in,
@@ -80,6 +82,7 @@ def slide(
             show_default=False,
         ),
     ] = None,
+    precision: PrecisionOption = Precision.AUTO,
     engine: EngineOption = Engine.LOCAL,
     address: AddressOption = None,
 ) -> None:
@@ -102,7 +105,7 @@ def slide(
             "of each in a manifest.",
             param_hint="--roi",
         )
-    with opened_scorer(model_set, device, asked, tta, engine, address) as scorer:
+    with opened_scorer(model_set, device, asked, tta, engine, address, precision) as scorer:
         summaries, errors = _scored(slides, scorer, out, resume)
     if summaries:
         _show(summaries, scorer.methods)

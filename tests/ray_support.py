@@ -127,6 +127,7 @@ def score_and_kill(made: Any, doomed: Any, slide: Path, out: Path, log: Path) ->
         open_set(DEFAULT_SET),
         methods=METHODS,
         views=1,
+        precision=FakeScorer.precision,
         opener=opener,
         tell=told.append,
     ) as scorer:

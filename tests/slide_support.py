@@ -33,6 +33,8 @@ METHODS = ("gbt", "combined")
 class FakeScorer:
     """Scores by mean brightness; nuclei by the same. Slow or strict if asked."""
 
+    precision = "f32"
+
     def __init__(self, seconds: float = 0.0, strict: bool = False) -> None:
         self.seconds = seconds
         self.strict = strict
@@ -73,7 +75,7 @@ class FakeScorer:
 
 def scoring(scorer: FakeScorer) -> Scoring:
     """By a fake scorer, in the name of the default model set."""
-    return Scoring(open_set(DEFAULT_SET), METHODS, 1, partial(score_tiles, scorer=scorer))
+    return Scoring(open_set(DEFAULT_SET), METHODS, 1, "f32", partial(score_tiles, scorer=scorer))
 
 
 def made_slide(

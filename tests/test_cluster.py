@@ -305,7 +305,7 @@ def test_an_address_needs_the_engine(command: list[str], capsys) -> None:
 
 def test_machines_that_differ_are_refused(tmp_path: Path) -> None:
     chosen = open_set()
-    opens = OpenSet(chosen, ("gbt",), 1)
+    opens = OpenSet(chosen, ("gbt",), 1, "f32")
     for changed, kind, words in (
         (replace(opens, software="cellularity 0.0.9"), ClusterError, "given to cellularity 0.0.9"),
         (replace(opens, model_set=replace(chosen, sha256="0" * 64)), ModelError, "and not 0000000"),

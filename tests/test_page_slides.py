@@ -111,7 +111,7 @@ def expected(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     fake = FakeScorer()
     models = open_set(DEFAULT_SET)
     scoring = Scoring(
-        models, ("gbt", "combined"), 1, lambda slide, tiles: score_tiles(slide, tiles, fake)
+        models, ("gbt", "combined"), 1, "f32", lambda slide, tiles: score_tiles(slide, tiles, fake)
     )
     return score_slide(slides / "a.tif", scoring, bed.parent / "out", roi=bed)
 
@@ -120,7 +120,9 @@ def run_of(slide: Path, folder: Path) -> slide_run.Run:
     """A finished run of a slide, without a page."""
     fake = FakeScorer()
     models = open_set(DEFAULT_SET)
-    scoring = Scoring(models, ("gbt", "combined"), 1, lambda s, tiles: score_tiles(s, tiles, fake))
+    scoring = Scoring(
+        models, ("gbt", "combined"), 1, "f32", lambda s, tiles: score_tiles(s, tiles, fake)
+    )
     score_slide(slide, scoring, folder)
     opened = Slide(slide)
     with planned(opened, scoring, folder) as store:

@@ -130,6 +130,7 @@ def test_runs_do_not_mix(slide: Path, whole: Path, tmp_path: Path) -> None:
         (replace(same, model_set=other_set), None, "another model set"),
         (replace(same, methods=("gbt",)), None, "another choice of methods"),
         (replace(same, views=2), None, "another number of views"),
+        (replace(same, precision="bf16"), None, "another precision of the networks"),
         (same, 0.4, r"another pixel size \(0.5 um, now 0.4 um\)"),
     ):
         with pytest.raises(SlideError, match=words):

@@ -16,6 +16,7 @@ from cellularity_core import export
 from cellularity_core.cluster.connection import connected
 from cellularity_core.cluster.places import Place
 from cellularity_core.cluster.pool import Pool
+from cellularity_core.engine import resolve_precision
 from cellularity_core.errors import ClusterError, ModelError, SlideError
 from cellularity_core.model_store import ModelSet, open_set
 from cellularity_core.patch import Patch
@@ -43,12 +44,15 @@ class OpenSet:
     model_set : ModelSet
     methods : tuple of str
     views : int
+    precision : {"f32", "bf16"}
+        On a CPU; the same on all machines, so that a tile's score is that of any of them.
     software : str
     """
 
     model_set: ModelSet
     methods: tuple[str, ...]
     views: int
+    precision: str
     software: str = export.SOFTWARE
 
     def __call__(self, device: str, threads: int) -> PatchScorer:
@@ -75,7 +79,14 @@ class OpenSet:
                 f"{here.sha256[:12]} and not {self.model_set.sha256[:12]}; copy the same folder "
                 "to every machine of the cluster, or name one they share in CELLULARITY_MODELS."
             )
-        return Scorer(here, device=device, methods=self.methods, views=self.views, threads=threads)
+        return Scorer(
+            here,
+            device=device,
+            precision=self.precision if device == "cpu" else "f32",
+            methods=self.methods,
+            views=self.views,
+            threads=threads,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +184,22 @@ class ClusterScorer:
     model_set : ModelSet
     methods : tuple of str
     views : int
+    precision : str
+        Of workers on a CPU.
     """
 
     def __init__(
-        self, model_set: ModelSet, methods: tuple[str, ...], views: int, pool: Pool
+        self,
+        model_set: ModelSet,
+        methods: tuple[str, ...],
+        views: int,
+        precision: str,
+        pool: Pool,
     ) -> None:
         self.model_set = model_set
         self.methods = methods
         self.views = views
+        self.precision = precision
         self._pool = pool
 
     @classmethod
@@ -191,6 +210,7 @@ class ClusterScorer:
         model_set: ModelSet,
         *,
         device: str = "auto",
+        precision: str = "auto",
         methods: tuple[str, ...] | None = None,
         views: int | None = None,
         opener: Opener | None = None,
@@ -205,6 +225,8 @@ class ClusterScorer:
         model_set : ModelSet
         device : {"auto", "cpu", "cuda"}
             The same for all workers: CUDA by default where Ray knows of a GPU.
+        precision : {"auto", "f32", "bf16"}
+            On CPUs, the same for all workers: by default what suits this machine's.
         methods : tuple of str, optional
         views : int, optional
         opener : callable, optional
@@ -219,13 +241,15 @@ class ClusterScorer:
         """
         methods = methods or model_set.methods
         views = views or model_set.views
-        opens = opener or OpenSet(model_set, methods, views)
+        precision = "f32" if device == "cuda" else resolve_precision(precision, "cpu")
+        opens = opener or OpenSet(model_set, methods, views, precision)
 
         def arguments(place: Place) -> tuple[Any, ...]:
             return opens, place.device, max(1, place.cpus)
 
         with connected(address) as ray:
-            yield cls(model_set, methods, views, Pool(ray, Worker, arguments, device, tell))
+            pool = Pool(ray, Worker, arguments, device, tell)
+            yield cls(model_set, methods, views, precision, pool)
 
     def score(self, patches: Iterable[Patch], maps: bool = True) -> Iterator[PatchResult]:
         """Score patches, in order, as `Scorer.score` does."""

@@ -37,19 +37,22 @@ class Scoring:
     methods : tuple of str
     views : int
         Test-time views.
+    precision : str
+        What networks multiply, "f32" or "bf16".
     engine : Engine
     """
 
     model_set: ModelSet
     methods: tuple[str, ...]
     views: int
+    precision: str
     engine: Engine
 
     @classmethod
     def by(cls, scorer: "Scorer | ClusterScorer") -> Self:
         """By a scorer on this machine, or on those of a cluster."""
         engine = getattr(scorer, "tiles", None) or partial(score_tiles, scorer=scorer)
-        return cls(scorer.model_set, scorer.methods, scorer.views, engine)
+        return cls(scorer.model_set, scorer.methods, scorer.views, scorer.precision, engine)
 
 
 def score_slide(
@@ -125,6 +128,7 @@ def _identity(slide: Slide, scoring: Scoring) -> dict[str, str]:
         "model set": f"{scoring.model_set.name} {scoring.model_set.sha256}",
         "choice of methods": ", ".join(scoring.methods),
         "number of views": str(scoring.views),
+        "precision of the networks": scoring.precision,
         "pixel size": f"{slide.mpp:.6g} um",
     }
 

@@ -74,6 +74,7 @@ def write(
         "interval": INTERVAL,
         "mean_interval": LEVEL,
         "views": scoring.views,
+        "precision": scoring.precision,
         "slide": {
             "name": slide.name,
             "sha256": store.fact("slide"),

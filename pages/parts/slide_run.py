@@ -99,7 +99,13 @@ def results_root() -> Path:
 def open_run(source: Source, slide: Slide, models: Engine) -> Run | None:
     """The tiles of a slide, planned; None, with the reason, while another window scores it."""
     scoring = _in_turns(models)
-    what = (source.key, f"{slide.mpp:.6g}", scoring.model_set.sha256, scoring.views)
+    what = (
+        source.key,
+        f"{slide.mpp:.6g}",
+        scoring.model_set.sha256,
+        scoring.views,
+        scoring.precision,
+    )
     mark = hashlib.sha256(repr((*what, scoring.methods, export.SOFTWARE)).encode()).hexdigest()
     folder = results_root() / mark[:32]
     try:
@@ -129,7 +135,7 @@ def _in_turns(models: Engine) -> Scoring:
             yield from found
 
     scorer = models.scorer
-    return Scoring(scorer.model_set, scorer.methods, scorer.views, engine)
+    return Scoring(scorer.model_set, scorer.methods, scorer.views, scorer.precision, engine)
 
 
 def score(run: Run, models: Engine, key: str) -> None:
