@@ -38,11 +38,11 @@ def rcb(
         float | None, typer.Option(metavar="PCT", help="Upper limit; with --ca-low.")
     ] = None,
     slide: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="SUMMARY.json",
             help="Cellularity and its interval from the region of a slide, scored on a reader's "
-            "scale.",
+            "scale; once for each slide of the case, averaged by area.",
         ),
     ] = None,
     method: Annotated[
@@ -55,7 +55,7 @@ def rcb(
     """Residual Cancer Burden, with the interval of the cellularity carried through."""
     if (ca_low is None) != (ca_high is None):
         raise typer.BadParameter("give both limits, or neither.", param_hint="--ca-low --ca-high")
-    if (ca is None) == (slide is None) or (slide is not None and ca_low is not None):
+    if (ca is None) == (not slide) or (slide and ca_low is not None):
         raise typer.BadParameter(
             "give the cellularity, or a slide that it comes from.", param_hint="--ca --slide"
         )
@@ -64,7 +64,7 @@ def rcb(
     from cellularity_core.rcb import rcb as index_of
 
     limits = None if ca_low is None or ca_high is None else (ca_low, ca_high)
-    if slide is not None:
+    if slide:
         from cellularity_core.slides.burden import bed_cellularity
 
         ca, limits = bed_cellularity(slide, method)

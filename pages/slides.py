@@ -109,9 +109,8 @@ def results(own: Desk, run: Run, models: Engine, reader: str) -> None:
     found = sums(run, bed, method)
     if wrong := verdict(found.whole):
         st.error(wrong)
-    area = means(run, found, bed, method)
-    whole = case_of_slides(own, run, area, bed, method)
-    to_rcb(run, own, whole, bed, method)
+    means(run, found, bed, method)
+    to_rcb(run, case_of_slides(own, run, found, method), method)
     hot_spots(own, run, found.hot, method)
     slide_files(run, bed, method)
 

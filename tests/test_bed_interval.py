@@ -227,13 +227,16 @@ def test_the_coverage_command(tmp_path, capsys):
     assert "15 blocks of 4 x 4" in capsys.readouterr().out
 
 
-def summary(path: Path, **other: object) -> Path:
+def summary(path: Path, slide: str = "s1", **other: object) -> Path:
     region = {
-        "mean": {"combined": 0.4, "gbt": None},
-        "low": {"combined": 0.25, "gbt": None},
-        "high": {"combined": 0.5, "gbt": None},
+        "tissue_mm2": 30.0,
+        "mean": {"combined": 0.4, "gbt": None, "direct-r": 0.4},
+        "low": {"combined": 0.25, "gbt": None, "direct-r": None},
+        "high": {"combined": 0.5, "gbt": None, "direct-r": None},
     }
-    made = {"scale": "reader: A.B.", "reliable": True, "notes": [], "region": region} | other
+    made = {"scale": "reader: A.B.", "reliable": True, "notes": [], "region": region}
+    made |= {"model_sha256": "m1", "slide": {"sha256": slide}} | other
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(made))
     return path
 
@@ -259,18 +262,42 @@ def test_the_burden_takes_the_mean_of_a_slide(tmp_path, capsys):
         ({"reliable": False, "notes": ["This slide is not H&E."]}, None, "is not H&E"),
         ({"region": None}, None, "no region, .* --roi"),
         ({}, "cascade", "no scores by 'cascade', but by combined, gbt"),
+        ({}, "direct-r", "Too few tiles are fit to score in the region .* --ca"),
         ({}, "gbt", "No tissue is fit to score in the region"),
         ({"region": {"mean": {}}}, None, "is no summary of a slide"),
     ],
 )
 def test_the_burden_refuses_what_is_no_bed_on_a_readers_scale(tmp_path, other, method, words):
     with pytest.raises(SlideError, match=words):
-        bed_cellularity(summary(tmp_path / "s.json", **other), method)
+        bed_cellularity([summary(tmp_path / "s.json", **other)], method)
+
+
+def test_slides_of_a_case_are_averaged_by_area(tmp_path, capsys):
+    ends = ((0.1, 0.05, 0.2), (0.4, 0.25, 0.5))
+    made = []
+    for slide, mm2, each in zip("ab", (10.0, 30.0), ends, strict=True):
+        region = {"tissue_mm2": mm2}
+        region |= {k: {"combined": v} for k, v in zip(("mean", "low", "high"), each, strict=True)}
+        made.append(summary(tmp_path / slide / "summary.json", slide, region=region))
+    mean, limits_ = bed_cellularity(made)
+    assert_allclose((mean, *limits_), (32.5, 20, 42.5))
+    both = [word for path in made for word in ("--slide", str(path))]
+    assert main(["rcb", *GIVEN, *both, "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert_allclose(found["f_inv"], 0.325)
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+    with pytest.raises(SlideError, match=r"b/summary\.json is of a slide that is given already"):
+        bed_cellularity([*made, made[1]])
+    other = summary(tmp_path / "c" / "summary.json", "c", model_sha256="m2")
+    with pytest.raises(
+        SlideError, match=r"a/summary\.json and c/summary\.json are not by the same"
+    ):
+        bed_cellularity([*made, other])
 
 
 def test_the_burden_refuses_another_file(tmp_path):
     (tmp_path / "s.json").write_text("[]")
     with pytest.raises(SlideError, match="no summary"):
-        bed_cellularity(tmp_path / "s.json")
+        bed_cellularity([tmp_path / "s.json"])
     with pytest.raises(SlideError, match="cannot be read"):
-        bed_cellularity(tmp_path / "gone.json")
+        bed_cellularity([tmp_path / "gone.json"])

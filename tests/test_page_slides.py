@@ -30,6 +30,7 @@ from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import read_region, region_geojson
 from cellularity_core.slides.run import Scoring, planned, score_slide
 from cellularity_core.slides.scoring import score_tiles
+from cellularity_core.slides.summary import NOT_HE
 from db import records
 from db.session import transaction
 from pages.parts import access, locks, reader, slide_bed, slide_run, slide_source, slide_view
@@ -203,6 +204,13 @@ def test_a_bed_is_imported_averaged_and_removed(expected: dict[str, object]) -> 
     box = next(f for f in at.file_uploader if f.key.startswith("slide.bed"))
     box.set_value([("bed.geojson", b"{}", "application/json")]).run()
     assert "bed.geojson is not GeoJSON" in at.error[0].value
+    away = [[x + 1e6, y] for x, y in BED]
+    text = json.dumps({"type": "Polygon", "coordinates": [away]}).encode()
+    box = next(f for f in at.file_uploader if f.key.startswith("slide.bed"))
+    box.set_value([("bed.geojson", text, "application/json")]).run()
+    assert "region in bed.geojson (x 1000300" in at.error[0].value
+    assert "lies outside the slide of 1100 x 1100 pixels" in at.error[0].value
+    assert "Whole tissue: area" in {m.label for m in at.metric}
 
 
 def test_a_mean_goes_to_the_rcb_on_a_readers_scale_only(
@@ -218,6 +226,14 @@ def test_a_mean_goes_to_the_rcb_on_a_readers_scale_only(
     key = at.selectbox(key="slide.chosen").value.key
     desk.beds[key] = shapely.Polygon(BED)
     at.run()
+    at.button(key="slide.case.count").click().run()
+    part = desk.parts[key]
+    for sentence in (slide_bed.NO_BED, NOT_HE):
+        desk.parts["other"] = replace(part, name="b.tif", why_not=sentence)
+        at.run()
+        assert f"b\\.tif: {sentence}" in said(at)
+        assert not [b for b in at.button if b.key == "slide.rcb"]
+    at.button(key="slide.case.clear").click().run()
     at.button(key="slide.rcb").click().run()
     at.switch_page("pages/rcb.py").run()
     mean = expected["region"]["mean"]["gbt"]
@@ -235,14 +251,16 @@ def test_slides_of_a_case_are_averaged_by_area(slides: Path) -> None:
     desk: Desk = at.session_state["slide.desk"]
     key = at.selectbox(key="slide.chosen").value.key
     at.button(key="slide.case.count").click().run()
-    _, sha256, area = desk.parts[key]
-    other = replace(area, fit_um2=3 * area.fit_um2, sums=dict.fromkeys(area.sums, 0.0))
-    desk.parts["other"] = ("b.tif", sha256, other)
+    part = desk.parts[key]
+    area = part.area
+    # a third of its tissue is fit to score, and that stands for all of it
+    other = replace(area, tissue_um2=3 * area.tissue_um2, sums=dict.fromkeys(area.sums, 0.0))
+    desk.parts["other"] = replace(part, name="b.tif", area=other, why_not=None)
     at.run()
     mean = area.mean("combined")
     assert mean
     assert f"Mean of the case, {METHOD_NAMES['combined']}: **{25 * mean:.0f} %" in said(at)
-    desk.parts["old"] = ("c.tif", "0" * 64, other)
+    desk.parts["old"] = replace(part, models="0" * 64)
     at.run()
     assert set(desk.parts) == {key, "other"}
     at.button(key="slide.case.clear").click().run()

@@ -27,7 +27,7 @@ from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import covered, read_region, region_geojson
 from cellularity_core.slides.run import Scoring, score_slide
-from cellularity_core.slides.sampling import WIDEN
+from cellularity_core.slides.sampling import WIDEN, sampling_error
 from cellularity_core.slides.scoring import AHEAD, TileResult, score_tile, score_tiles
 from cellularity_core.slides.store import FILE, Store
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
@@ -393,6 +393,24 @@ def test_slides_of_a_case_count_by_their_area() -> None:
     assert case.interval("gbt") == pytest.approx((0.625 - WIDEN * 0.125, 0.625 + WIDEN * 0.125))
     assert both.mean("gbt") == pytest.approx(0.625)
     assert first.mean("gbt") == pytest.approx(0.25)
+
+
+def test_a_slide_with_unfit_tiles_counts_by_all_its_tissue() -> None:
+    whole, _ = summary.add_up([tile_result(0, 0.25, 0.125)], 0.5)
+    values = (0.7, 0.75, 0.8)
+    tiles = [tile_result(100 * k, value, 0.125) for k, value in enumerate(values, 1)]
+    unfit = tile_result(0, 0.1, 0.125, reliable=False)
+    part, _ = summary.add_up([unfit, *tiles], 0.5)
+    case = summary.joined([whole, part])
+    assert case.mean("gbt") == pytest.approx((0.25 + 4 * 0.75) / 5)
+    sampled = sampling_error([[np.nan, *values]], np.ones((1, 4))).half_width * 4 / 5
+    for shared, of_tile in ((1, 1), (0, ((1 / 5) ** 2 + (4 / 5) ** 2 / 4) ** 0.5)):
+        half = np.hypot(sampled, WIDEN * 0.125 * of_tile)
+        assert case.interval("gbt", shared) == pytest.approx((0.65 - half, min(1, 0.65 + half)))
+    nothing, _ = summary.add_up([unfit], 0.5)
+    case = summary.joined([whole, nothing])
+    assert case.mean("gbt") == pytest.approx(0.25)
+    assert case.interval("gbt") is None
 
 
 def test_hot_spots_are_fit_and_within_the_region() -> None:

@@ -1,6 +1,8 @@
-"""The cellularity of a tumour bed, from a slide's summary, for the Residual Cancer Burden."""
+"""The cellularity of a tumour bed, from summaries of slides, for the Residual Cancer Burden."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,33 +19,69 @@ NOT_OF_A_READER: Final = (
 Limits = tuple[float, float]
 
 
-def bed_cellularity(path: Path, method: str | None = None) -> tuple[float, Limits | None]:
-    """Mean cellularity over the region of a summary, per cent, and its 95 % interval.
+@dataclass(frozen=True, slots=True)
+class _Bed:
+    """The region of one slide: tissue in mm2, mean and limits 0 to 1."""
+
+    name: str
+    slide: str
+    models: str
+    tissue: float
+    ends: tuple[float, float, float]
+
+
+def bed_cellularity(paths: Sequence[Path], method: str | None = None) -> tuple[float, Limits]:
+    """Mean cellularity over the regions of summaries, per cent, and its 95 % interval.
+
+    Slides count by the area of tissue in their regions. How far each may be off adds up, as
+    where the models err on all slides of a patient alike: their summaries do not say what of
+    it is each slide's own, so that the interval is rather too wide than too narrow.
 
     Parameters
     ----------
-    path : Path
-        ``summary.json`` of `cellularity slide` with a region.
+    paths : sequence of Path
+        ``summary.json`` of `cellularity slide` with a region, one a slide of the case.
     method : str, optional
         Whose scores; the combined one by default.
 
     Returns
     -------
-    (float, (float, float) or None)
-        No limits where too few tiles were scored to tell.
+    (float, (float, float))
 
     Raises
     ------
     SlideError
-        If it is no such file; if its scores are on no reader's scale, or not to be relied
-        on; if it has no region, or no mean of this method over it.
+        If one is no such file; if its scores are on no reader's scale, or not to be relied
+        on; if it has no region, or no mean of this method over it with an interval; if slides
+        are of several model sets, or one is given twice.
     """
-    name, chosen = safe_name(path.name), method or COMBINED
+    beds = [_bed(path, method or COMBINED) for path in paths]
+    first = beds[0]
+    for k, bed in enumerate(beds):
+        if bed.models != first.models:
+            raise SlideError(
+                f"{first.name} and {bed.name} are not by the same model set, so they have no mean; "
+                "score all slides of the case with one."
+            )
+        if bed.slide in (other.slide for other in beds[:k]):
+            raise SlideError(f"{bed.name} is of a slide that is given already; give each once.")
+    tissue = sum(bed.tissue for bed in beds)
+    mean, low, high = (
+        100 * sum(bed.tissue * bed.ends[k] for bed in beds) / tissue for k in range(3)
+    )
+    return mean, (low, high)
+
+
+def _bed(path: Path, method: str) -> _Bed:
+    # all are called summary.json; the folder tells which
+    name = safe_name(f"{path.parent.name}/{path.name}")
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         scale, reliable = summary["scale"], summary["reliable"]
+        slide, models = summary["slide"]["sha256"], summary["model_sha256"]
         notes, region = " ".join(summary["notes"]), summary["region"]
         ends = region and [region[end] for end in ("mean", "low", "high")]
+        tissue = region and float(region["tissue_mm2"])
     except OSError as error:
         raise SlideError(f"{name} cannot be read ({error.strerror}); check its path.") from None
     except (ValueError, TypeError, KeyError) as error:
@@ -60,12 +98,17 @@ def bed_cellularity(path: Path, method: str | None = None) -> tuple[float, Limit
             f"{name} has no region, and the mean over all tissue is not that of the tumour bed; "
             "run `cellularity slide` with --roi."
         )
-    if chosen not in ends[0]:
+    if method not in ends[0]:
         raise SlideError(
-            f"{name} has no scores by '{chosen}', but by {', '.join(ends[0])}; name one with "
+            f"{name} has no scores by '{method}', but by {', '.join(ends[0])}; name one with "
             "--method."
         )
-    mean, low, high = (end[chosen] for end in ends)
+    mean, low, high = (end[method] for end in ends)
     if mean is None:
         raise SlideError(f"No tissue is fit to score in the region of {name}, so it has no mean.")
-    return 100 * mean, None if low is None or high is None else (100 * low, 100 * high)
+    if low is None or high is None:
+        raise SlideError(
+            f"Too few tiles are fit to score in the region of {name} to tell how far its mean may "
+            "be off; type a cellularity that a pathologist has read, with --ca."
+        )
+    return _Bed(name, slide, models, tissue, (mean, low, high))

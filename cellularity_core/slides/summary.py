@@ -189,19 +189,27 @@ class Area:
 
 
 def joined(areas: Iterable[Area]) -> Area:
-    """Areas of several slides as one, each counted by its own size."""
-    whole = Area(slides=[])
-    for area in areas:
+    """Areas of several slides as one, the mean of each weighted by all of its tissue.
+
+    Also where more of one slide than of another is fit to score: the tiles that are stand for
+    all of their own slide, as `Area.interval` takes them.
+    """
+    parts = list(areas)
+    whole = Area(slides=[place for area in parts for place in area.slides])
+    for area in parts:
         for name in ("tissue_um2", "fit_um2", "tiles"):
             setattr(whole, name, getattr(whole, name) + getattr(area, name))
-        whole.slides += area.slides
-        for name in (
-            *("counts", "sums", "lows", "highs", "lows2", "highs2"),
-            *("flagged_um2", "spoilt_um2"),
+    known = sum(area.tissue_um2 for area in parts if area.fit_um2)
+    for area in parts:
+        by_tissue = area.fit_um2 and area.tissue_um2 / area.fit_um2 * whole.fit_um2 / known
+        for names, factor in (
+            (("counts", "flagged_um2", "spoilt_um2"), 1.0),
+            (("sums", "lows", "highs", "lows2", "highs2"), by_tissue),
         ):
-            sums = getattr(whole, name)
-            for key, value in getattr(area, name).items():
-                sums[key] = sums.get(key, 0.0) + value
+            for name in names:
+                sums = getattr(whole, name)
+                for key, value in getattr(area, name).items():
+                    sums[key] = sums.get(key, 0.0) + factor * value
     return whole
 
 

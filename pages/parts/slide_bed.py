@@ -13,11 +13,11 @@ from cellularity_core.conventions import CLASSES, COMBINED, WEAK_SCALE
 from cellularity_core.errors import SlideError
 from cellularity_core.slides.region import region_in
 from cellularity_core.slides.sampling import LEVEL as SHARE
-from cellularity_core.slides.summary import Area, joined
+from cellularity_core.slides.summary import Area, joined, verdict
 from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.slide_run import Run, Sums
-from pages.parts.slide_source import Desk
+from pages.parts.slide_source import Desk, Part
 from pages.parts.words import METHOD_NAMES, percent, scale_name
 
 LEVEL: Final = f"{100 * SHARE:.0f} %"
@@ -28,6 +28,11 @@ RECALIBRATE: Final = (
     "The scores are on the scale weak TC, which is not a pathologist's, so that their mean cannot "
     "enter the Residual Cancer Burden. Make a scale of your own first: `cellularity recalibrate` "
     "with patches that you have scored."
+)
+
+NO_BED: Final = (
+    "Draw or import the tumour bed to carry its mean to the Residual Cancer Burden; the whole "
+    "tissue is not the bed."
 )
 
 INTERVAL_HELP: Final = (
@@ -85,8 +90,8 @@ def bed_controls(own: Desk, run: Run) -> None:
             )
 
 
-def means(run: Run, found: Sums, bed: BaseGeometry | None, method: str) -> Area:
-    """The mean of a method, and the table of all of them; returns the area that counts."""
+def means(run: Run, found: Sums, bed: BaseGeometry | None, method: str) -> None:
+    """The mean of a method, and the table of all of them."""
     area = found.whole if found.bed is None else found.bed
     name = TISSUE if bed is None else BED
     mean, interval = area.mean(method), _limits(run, area, method)
@@ -116,7 +121,6 @@ def means(run: Run, found: Sums, bed: BaseGeometry | None, method: str) -> Area:
         f"{scale_name(run.scoring.model_set.scale)}. Model set "
         f"{plain(run.scoring.model_set.name)}, checksum `{run.scoring.model_set.sha256[:12]}`."
     )
-    return area
 
 
 def _outlined(run: Run, bed: BaseGeometry) -> float:
@@ -151,26 +155,31 @@ def _told(run: Run, area: Area, method: str) -> str | None:
     return f"{100 * mean:.0f} % ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})"
 
 
-def case_of_slides(own: Desk, run: Run, area: Area, bed: BaseGeometry | None, method: str) -> Area:
-    """Let slides be counted as one case, averaged by area; returns what the case comes to."""
+def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
+    """Let slides be counted as one case, averaged by area; returns what counts, or this slide."""
     key, models = run.source.key, run.scoring.model_set
-    for other, (_, sha256, _) in list(own.parts.items()):
-        if sha256 != models.sha256:  # scores of another model set are no part of a mean
-            del own.parts[other]
+    part = Part(
+        run.source.name,
+        models.sha256,
+        found.whole if found.bed is None else found.bed,
+        verdict(found.whole) or (NO_BED if found.bed is None else None),
+    )
+    for other in [k for k, one in own.parts.items() if one.models != models.sha256]:
+        del own.parts[other]  # scores of another model set are no part of a mean
     if key in own.parts:
-        own.parts[key] = (run.source.name, models.sha256, area)
+        own.parts[key] = part
     with st.expander(f"Case: {len(own.parts)} slides counted", icon=":material/folder_copy:"):
         st.markdown(
             "A case with its bed on several slides: count each of them here. The mean weighs "
-            "every slide by its area of tissue fit to score."
+            "every slide by its area of tissue."
         )
 
         def count() -> None:
             if own.parts.pop(key, None) is None:
-                own.parts[key] = (run.source.name, models.sha256, area)
+                own.parts[key] = part
 
         left, right = st.columns(2)
-        over = TISSUE.lower() if bed is None else BED.lower()
+        over = TISSUE.lower() if found.bed is None else BED.lower()
         label = "Count this slide no more" if key in own.parts else f"Count this slide ({over})"
         left.button(label, key=f"{state.SLIDE_CASE}.count", on_click=count, width="stretch")
         right.button(
@@ -181,9 +190,9 @@ def case_of_slides(own: Desk, run: Run, area: Area, bed: BaseGeometry | None, me
             width="stretch",
         )
         if not own.parts:
-            return area
-        whole = joined(part for _, _, part in own.parts.values())
-        rows = [(name, part) for name, _, part in own.parts.values()] + [("All slides", whole)]
+            return [part]
+        whole = joined(one.area for one in own.parts.values())
+        rows = [(one.name, one.area) for one in own.parts.values()] + [("All slides", whole)]
         st.dataframe(
             pd.DataFrame([_row(run, *row) for row in rows]).rename(columns={"Region": "Slide"}),
             hide_index=True,
@@ -195,14 +204,19 @@ def case_of_slides(own: Desk, run: Run, area: Area, bed: BaseGeometry | None, me
             st.markdown(
                 f"Mean of the case, {METHOD_NAMES[method]}: **{_told(run, whole, method)}**"
             )
-        return whole
+        return list(own.parts.values())
 
 
-def to_rcb(run: Run, own: Desk, area: Area, bed: BaseGeometry | None, method: str) -> None:
-    """Carry the mean to the page RCB, or say why it may not be."""
+def to_rcb(run: Run, parts: Sequence[Part], method: str) -> None:
+    """Carry the mean of a case to the page RCB, or say why it may not be."""
+    area = joined(part.area for part in parts)
     mean, interval = area.mean(method), _limits(run, area, method)
     if run.scoring.model_set.scale == WEAK_SCALE:
         st.info(RECALIBRATE, icon=":material/block:")
+        return
+    if refused := next((part for part in parts if part.why_not), None):
+        at = f"{plain(refused.name)}: " if len(parts) > 1 else ""
+        st.info(f"{at}{refused.why_not}", icon=":material/block:")
         return
     if mean is None:
         return
@@ -213,16 +227,9 @@ def to_rcb(run: Run, own: Desk, area: Area, bed: BaseGeometry | None, method: st
             icon=":material/block:",
         )
         return
-    if bed is None and not own.parts:
-        st.info(
-            "Draw or import the tumour bed to carry its mean to the Residual Cancer Burden; the "
-            "whole tissue is not the bed.",
-            icon=":material/polyline:",
-        )
-        return
     value = round(100 * mean, 1)
     low, high = (100 * end for end in interval)
-    names = [name for name, _, _ in own.parts.values()] or [run.source.name]
+    names = [part.name for part in parts]
     if st.button(
         f"Use {value:g} % on the page RCB", key=state.SLIDE_RCB, icon=":material/calculate:"
     ):

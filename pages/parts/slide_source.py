@@ -51,6 +51,27 @@ class Source:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A slide of a case.
+
+    Attributes
+    ----------
+    name : str
+    models : str
+        Checksum of the model set.
+    area : Area
+        What its bed comes to.
+    why_not : str or None
+        Why that may not enter the Residual Cancer Burden.
+    """
+
+    name: str
+    models: str
+    area: Area
+    why_not: str | None
+
+
 @dataclass(slots=True)
 class Desk:
     """What a session knows of slides.
@@ -67,8 +88,8 @@ class Desk:
         Row and column of the tile looked at, likewise.
     goto : int
         How often the slide was moved to a place from outside it.
-    parts : dict of str to (str, str, Area)
-        Slides of the case: name, model set's checksum and what the bed comes to, likewise.
+    parts : dict of str to Part
+        Slides of the case, likewise.
     taken : int
         How often files were taken in; part of the drop box's key.
     problems : list of str
@@ -80,7 +101,7 @@ class Desk:
     beds: dict[str, BaseGeometry] = field(default_factory=dict)
     place: dict[str, tuple[int, int]] = field(default_factory=dict)
     goto: int = 0
-    parts: dict[str, tuple[str, str, Area]] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
     taken: int = 0
     problems: list[str] = field(default_factory=list)
     _shelf: "Shelf | None" = None
