@@ -4,11 +4,13 @@ The chain holds hashes of content, so content may go. Scores stay: they are abou
 nobody once the pseudonym, the pixels and the file names are gone.
 """
 
+import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -24,6 +26,7 @@ from db.schema import (
     ModelScore,
     Patch,
     Reading,
+    Study,
 )
 from db.session import place
 
@@ -33,11 +36,27 @@ _CHUNK: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class ErasureRecord:
-    """How much was erased: cases, images, and contents of audit events."""
+    """How much is erased: cases, images, and contents of audit events.
+
+    `studies` are the names of the studies these cases are in, in order of creation.
+    """
 
     cases: int
     images: int
     events: int
+    studies: tuple[str, ...]
+
+
+def to_erase(session: Session, *, patient: str, study_id: int | None = None) -> ErasureRecord:
+    """What `erase_patient` would erase; nothing is changed.
+
+    Raises
+    ------
+    RecordError
+        If no case has this pseudonym.
+    """
+    cases, patch_ids = _cases_of(session, patient, study_id)
+    return _counted(session, cases, patch_ids, _events_about(session, cases, patch_ids))
 
 
 def erase_patient(
@@ -60,26 +79,19 @@ def erase_patient(
     Raises
     ------
     RecordError
-        If no case has this pseudonym or no reason is given.
+        If no case has this pseudonym, no reason is given, or it holds the pseudonym.
     """
     reason = " ".join(why.split())
     if not reason:
         raise RecordError("An erasure needs its reason, e.g. the date of the request.")
-    query = select(Case).where(Case.patient == patient)
-    if study_id is not None:
-        query = query.where(Case.study_id == study_id)
-    cases = session.scalars(query.order_by(Case.id)).all()
-    if not cases:
-        where = "any study" if study_id is None else f"study {study_id}"
+    if re.search(rf"(?<!\w){re.escape(patient)}(?!\w)", reason, re.IGNORECASE):
         raise RecordError(
-            f"No case of {where} has the pseudonym “{patient}”. Look it up among the cases."
+            f"The reason “{reason}” holds the pseudonym, and a reason stays. "
+            "Say which request it is without it, e.g. “letter of May”."
         )
-    patch_ids = sorted({case.patch_id for case in cases})
-    # Another study may know the same pixels under another pseudonym.
-    same = session.scalars(select(Case).where(Case.patch_id.in_(patch_ids)).order_by(Case.id))
-    cases = same.all()
-    about = _events_about(session, [case.id for case in cases], patch_ids)
-    images = 0
+    cases, patch_ids = _cases_of(session, patient, study_id)
+    about = _events_about(session, cases, patch_ids)
+    done = _counted(session, cases, patch_ids, about)
     for patch_id in patch_ids:
         patch = session.get_one(Patch, patch_id)
         patch.name, patch.phash, patch.turned = f"{ERASED} {patch_id}", None, None
@@ -88,7 +100,6 @@ def erase_patient(
         if image is not None:
             session.delete(image)
             session.flush()
-            images += 1
             audit.append(
                 session,
                 actor=actor,
@@ -116,11 +127,45 @@ def erase_patient(
         content={"old": None, "new": {"why": reason, "events": about}},
         row=None,
     )
-    return ErasureRecord(cases=len(cases), images=images, events=len(about))
+    return done
 
 
-def _events_about(session: Session, case_ids: list[int], patch_ids: list[int]) -> list[int]:
+def _cases_of(
+    session: Session, patient: str, study_id: int | None
+) -> tuple[Sequence[Case], list[int]]:
+    """Cases of a patient and the ids of their patches, in order.
+
+    Another study may know the same pixels under another pseudonym: its cases are among them.
+    """
+    query = select(Case).where(Case.patient == patient)
+    if study_id is not None:
+        query = query.where(Case.study_id == study_id)
+    patch_ids = sorted({case.patch_id for case in session.scalars(query)})
+    if not patch_ids:
+        where = "any study" if study_id is None else f"study {study_id}"
+        raise RecordError(
+            f"No case of {where} has the pseudonym “{patient}”. Look it up among the cases."
+        )
+    same = select(Case).where(Case.patch_id.in_(patch_ids)).order_by(Case.id)
+    return session.scalars(same).all(), patch_ids
+
+
+def _counted(
+    session: Session, cases: Sequence[Case], patch_ids: list[int], about: list[int]
+) -> ErasureRecord:
+    images = select(func.count()).select_from(Image).where(Image.patch_id.in_(patch_ids))
+    names = select(Study.name).where(Study.id.in_({case.study_id for case in cases}))
+    return ErasureRecord(
+        cases=len(cases),
+        images=session.scalar(images) or 0,
+        events=len(about),
+        studies=tuple(session.scalars(names.order_by(Study.id))),
+    )
+
+
+def _events_about(session: Session, cases: Sequence[Case], patch_ids: list[int]) -> list[int]:
     """Numbers of the events that tell of these cases and patches, not erased yet."""
+    case_ids = [case.id for case in cases]
     readings = session.scalars(select(Reading.id).where(Reading.patch_id.in_(patch_ids))).all()
     rows: dict[str, list[int]] = defaultdict(list)
     rows["case"] = case_ids

@@ -5,7 +5,7 @@ Readings are append-only: a correction is an amendment beside its reading.
 
 from db.audit import Head, head
 from db.blinding import Revealed, locked_patches, reveal
-from db.erasure import ErasureRecord, erase_patient, scrub
+from db.erasure import ErasureRecord, erase_patient, scrub, to_erase
 from db.heads import noted_heads, record_head
 from db.order import Design
 from db.patches import image
@@ -141,5 +141,6 @@ __all__ = [
     "studies",
     "study",
     "study_readings",
+    "to_erase",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""People: who may do what."""
+"""People: who may do what, and a patient who asks to be erased."""
 
 from typing import Final
 
@@ -7,6 +7,7 @@ import streamlit as st
 from db import records
 from db.session import snapshot, transaction
 from pages.parts import access
+from pages.parts.erasing import erasing
 from pages.parts.frame import show
 from pages.parts.store import store
 
@@ -21,8 +22,8 @@ def page() -> None:
     st.title("Readers and roles", anchor=False)
     st.markdown(
         "A **reader** scores the cases assigned to them. A **coordinator** also makes studies and "
-        "sees agreement and the audit trail. An **admin** also gives roles. A role counts from "
-        "the person's next click on, and the audit trail says who gave it."
+        "sees agreement and the audit trail. An **admin** also gives roles and erases patients. A "
+        "role counts from the person's next click on, and the audit trail says who gave it."
     )
     with snapshot(store()) as db:
         people = {p.name: p.role for p in records.all_readers(db) if p.has_account}
@@ -40,6 +41,8 @@ def page() -> None:
         with transaction(store()) as db:
             records.set_role(db, name=name, role=role, actor=me.name)
         st.rerun()
+    st.divider()
+    erasing()
 
 
 show(page)

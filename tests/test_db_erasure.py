@@ -52,12 +52,16 @@ def test_a_patient_is_erased_and_the_scores_stay(engine: Engine) -> None:
         before = records.study_readings(db, made.id)
         head = records.head(db)
         assert SECRET in personal(db)
+    with snapshot(engine) as db:
+        going = records.to_erase(db, patient=SECRET, study_id=made.id)
+        assert records.head(db) == head
     with transaction(engine) as db:
         done = records.erase_patient(
             db, patient=SECRET, study_id=made.id, actor="Admin", why="request of 3 May"
         )
     records.scrub(engine)
-    assert (done.cases, done.images) == (2, 2)
+    assert (done.cases, done.images, done.studies) == (2, 2, ("With a patient",))
+    assert going == done
     with snapshot(engine) as db:
         assert records.verify(db, head).ok
         everything = personal(db)
@@ -110,9 +114,14 @@ def test_erasing_covers_the_same_pixels_in_another_study(engine: Engine) -> None
             cases=[new_case(80, patient="other pseudonym")],
             readers=["Zoe"],
         )
-        records.erase_patient(db, patient=SECRET, study_id=one.id, actor="A", why="request")
+        done = records.erase_patient(db, patient=SECRET, study_id=one.id, actor="A", why="request")
+        assert (done.cases, done.images, done.studies) == (2, 1, ("One", "Two"))
         assert [case.patient for case in records.cases(db, two.id)] == [None]
-    for patient, why, words in ((SECRET, "x", "No case of any"), ("P-1", " ", "needs its reason")):
+    for patient, why, words in (
+        (SECRET, "x", "No case of any"),
+        ("P-1", " ", "needs its reason"),
+        ("P-1", "for (p-1), 3 May", "holds the pseudonym"),
+    ):
         with pytest.raises(RecordError, match=words), transaction(engine) as db:
             records.erase_patient(db, patient=patient, actor="A", why=why)
 

@@ -1,0 +1,136 @@
+"""Erasing a patient from the records: for admins, once the pseudonym was typed twice."""
+
+from typing import Final
+
+import streamlit as st
+
+from db import records
+from db.errors import RecordError
+from db.session import snapshot, transaction
+from pages.parts import access
+from pages.parts.frame import answered
+from pages.parts.store import store
+
+PATIENT: Final = "erasing.patient"
+STUDY: Final = "erasing.study"
+WHY: Final = "erasing.why"
+AGAIN: Final = "erasing.again"
+ERASE: Final = "erasing.erase"
+SCRUB: Final = "erasing.scrub"
+
+_DONE: Final = "erasing.done"
+_LEFT: Final = "erasing.left"
+
+_ALL: Final = 0
+"""In place of a study's number: every study."""
+
+_WHAT: Final = """\
+For a patient who asks for it. **It cannot be undone.**
+
+* **Erased:** the pictures of the patient's patches, their file names and fingerprints, the \
+pseudonym, and what the audit trail quotes of them and of their scores. Nobody can read these \
+cases any more.
+* **Stays:** scores with reader and time, case codes, checksums of the pixels, what readers wrote \
+as a reason, and an entry of the audit trail that says who erased, when and why.
+* **Not reached:** back-ups and exports made before, and files outside the records. Delete those \
+yourself.
+"""
+
+
+def erasing() -> None:
+    """Ask for the patient, say what would go, and erase after the second typing."""
+    st.header("Erase a patient", anchor=False)
+    st.markdown(_WHAT)
+    _outcome()
+    with snapshot(store()) as db:
+        names = {_ALL: "All studies"} | {s.id: s.name for s in records.studies(db)}
+    left, right = st.columns(2)
+    patient = left.text_input("Pseudonym", key=PATIENT)
+    study = right.selectbox(
+        "Study",
+        list(names),
+        index=None,
+        format_func=lambda number: names.get(number, str(number)),
+        key=STUDY,
+        help="The same pseudonym can mean another patient in another study.",
+    )
+    if not patient or study is None:
+        return
+    try:
+        with snapshot(store()) as db:
+            going = records.to_erase(db, patient=patient, study_id=study or None)
+    except RecordError as error:
+        st.warning(str(error), icon=":material/warning:")
+        return
+    where = ", ".join(access.plain(name) for name in going.studies)
+    st.markdown(
+        f"This erases **{_count(going.images, 'picture')}** of "
+        f"**{_count(going.cases, 'case')}** in {where}, and what "
+        f"**{_count(going.events, 'entry', 'entries')}** of the audit trail say of them."
+    )
+    why = st.text_input(
+        "Which request is this for?",
+        key=WHY,
+        placeholder="letter of 3 May",
+        help="Stays in the audit trail, so name no patient here.",
+    )
+    box, button = st.columns([3, 1], vertical_alignment="bottom")
+    again = box.text_input("Type the pseudonym again", key=AGAIN)
+    button.button(
+        "Erase for good",
+        key=ERASE,
+        type="primary",
+        width="stretch",
+        disabled=again != patient or not why.strip(),
+        on_click=_erase,
+    )
+
+
+def _count(number: int, one: str, more: str | None = None) -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
+def _outcome() -> None:
+    """What the last erasure did, and what is left to do of it."""
+    if done := st.session_state.get(_DONE):
+        st.success(done, icon=":material/check:")
+    if left := st.session_state.get(_LEFT):
+        st.warning(left, icon=":material/warning:")
+        st.button("Try again", key=SCRUB, on_click=_scrub)
+
+
+@answered
+def _erase() -> None:
+    me = access.allow("roles")
+    asked = st.session_state
+    if not asked[PATIENT] or asked[AGAIN] != asked[PATIENT]:
+        raise RecordError(
+            "Nothing was erased: the two pseudonyms differ. Type the same one in both."
+        )
+    with transaction(store()) as db:
+        made = records.erase_patient(
+            db,
+            patient=asked[PATIENT],
+            study_id=asked[STUDY] or None,
+            actor=me.name,
+            why=asked[WHY],
+        )
+    asked[_DONE] = (
+        f"Erased: {_count(made.images, 'picture')} of {_count(made.cases, 'case')}, and what "
+        f"{_count(made.events, 'entry', 'entries')} of the audit trail said of them."
+    )
+    asked[PATIENT] = asked[WHY] = asked[AGAIN] = ""
+    asked[STUDY] = None
+    _scrub()
+
+
+@answered
+def _scrub() -> None:
+    """Have the bytes leave the files; where others are reading there, offer it again."""
+    access.allow("roles")
+    try:
+        records.scrub(store())
+    except RecordError as error:
+        st.session_state[_LEFT] = str(error)
+    else:
+        st.session_state.pop(_LEFT, None)
