@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 import streamlit as st
-from access_support import APP, AUTH, ISSUER, ROOT, app, ready, user
+from access_support import APP, AUTH, ISSUER, ROOT, app, own_records, ready, user
 from streamlit import config
 from streamlit.runtime.secrets import Secrets
 from streamlit.testing.v1 import AppTest
@@ -20,6 +20,7 @@ from pages.parts.access import Action, Identity
 from pages.parts.store import store
 
 pytestmark = pytest.mark.usefixtures("own_records")
+__all__ = ["own_records"]
 PAGES = sorted(set(re.findall(r"pages/\w+\.py", APP.read_text(encoding="utf-8"))))
 OPEN_TO_READERS = {
     "pages/analyse.py",
