@@ -63,6 +63,13 @@ def slide(
     resume: Annotated[
         bool, typer.Option(help="Keep tiles that an earlier run finished, or start again.")
     ] = True,
+    any_stain: Annotated[
+        bool,
+        typer.Option(
+            "--any-stain",
+            help="Score slides that do not look like H&E too; what is not stays flagged.",
+        ),
+    ] = False,
     models: Annotated[
         str | None,
         typer.Option(
@@ -106,14 +113,18 @@ def slide(
             param_hint="--roi",
         )
     with opened_scorer(model_set, device, asked, tta, engine, address, precision) as scorer:
-        summaries, errors = _scored(slides, scorer, out, resume)
+        summaries, errors = _scored(slides, scorer, out, resume, any_stain)
     if summaries:
         _show(summaries, scorer.methods)
     raise typer.Exit(1 if errors else 0)
 
 
 def _scored(
-    slides: Sequence["Entry"], scorer: "Scorer | ClusterScorer", out: Path, resume: bool
+    slides: Sequence["Entry"],
+    scorer: "Scorer | ClusterScorer",
+    out: Path,
+    resume: bool,
+    any_stain: bool,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """What `score_slides` returns, with a bar on standard error meanwhile."""
     from rich.console import Console
@@ -144,6 +155,7 @@ def _scored(
             Scoring.by(scorer),
             out,
             resume=resume,
+            any_stain=any_stain,
             observe=lambda name, done, total: progress.update(
                 task, description=printable(name), completed=done, total=total
             ),

@@ -23,6 +23,7 @@ from cellularity_core.errors import SlideError
 from cellularity_core.fingerprint import fingerprint
 from cellularity_core.model_store import open_set
 from cellularity_core.patch import Patch
+from cellularity_core.quality.spoiling import grey
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
 from cellularity_core.slides.maps import maps_of
@@ -31,6 +32,7 @@ from cellularity_core.slides.region import read_region, region_geojson
 from cellularity_core.slides.run import Scoring, planned, score_slide
 from cellularity_core.slides.scoring import score_tiles
 from cellularity_core.slides.summary import NOT_HE
+from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 from db import records
 from db.session import transaction
 from pages.parts import access, locks, reader, slide_bed, slide_run, slide_source, slide_view
@@ -286,6 +288,23 @@ def test_a_run_that_ended_early_goes_on(monkeypatch: pytest.MonkeyPatch, seen: l
     at.button(key="slide.score.start").click().run()
     assert len(seen) == len(set(seen)) == 9
     assert at.metric
+
+
+def test_another_stain_is_told_before_it_is_scored(
+    tmp_path: Path, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic = Mosaic.made(SIDE, tissue=1)
+    pieces = tuple(map(grey, mosaic.pieces))
+    write_synthetic_slide(tmp_path / "grey.tif", replace(mosaic, pieces=pieces))
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    at = opened("grey.tif")
+    (warning,) = (text.value for text in at.warning)
+    assert "does not look like H&E: 9 of 9 tiles" in warning and "open the H&E slide" in warning
+    assert seen == []
+    button = at.button(key="slide.score.start")
+    assert button.label == "Score it anyway"
+    button.click().run()
+    assert not at.exception and len(seen) == 9
 
 
 def test_a_tile_is_shown_as_analyse_shows_a_patch(slides: Path) -> None:

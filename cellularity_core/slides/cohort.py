@@ -75,6 +75,7 @@ def score_slides(
     out: Path,
     *,
     resume: bool = True,
+    any_stain: bool = False,
     observe: Observer | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
@@ -88,6 +89,8 @@ def score_slides(
         Made where it is missing.
     resume : bool
         Whether to keep slides and tiles that are done.
+    any_stain : bool
+        Whether to score slides that do not look like H&E too.
     observe, tell : callable, optional
         Told of progress; told sentences that the user must read.
 
@@ -119,6 +122,7 @@ def score_slides(
                 mpp=entry.mpp,
                 roi=entry.roi,
                 resume=resume,
+                any_stain=any_stain,
                 progress=progress,
             )
         except CellularityError as error:

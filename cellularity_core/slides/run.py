@@ -15,6 +15,7 @@ from cellularity_core.outputs import whole_file
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import read_region, region_checksum
 from cellularity_core.slides.scoring import Engine, score_tiles
+from cellularity_core.slides.stain import look_at_stain, other_stain
 from cellularity_core.slides.store import Store
 from cellularity_core.slides.tissue import VISITED, tissue_on_overview
 from cellularity_core.slides.writing import OVERVIEW, SUMMARY, write
@@ -63,6 +64,7 @@ def score_slide(
     mpp: float | None = None,
     roi: Path | None = None,
     resume: bool = True,
+    any_stain: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score a slide, or what is left of it, and write its results.
@@ -79,6 +81,8 @@ def score_slide(
         GeoJSON of a region, such as the tumour bed, over which scores are averaged too.
     resume : bool
         Whether to keep tiles that are done.
+    any_stain : bool
+        Whether to score a slide that does not look like H&E too.
     progress : callable, optional
 
     Returns
@@ -89,7 +93,8 @@ def score_slide(
     Raises
     ------
     CellularityError
-        If the slide, the region, the pixel size or the folder cannot be used.
+        If the slide, the region, the pixel size or the folder cannot be used, or the slide
+        does not look like H&E.
     """
     slide = Slide(path, mpp)
     region = None if roi is None else read_region(roi, slide.width, slide.height)
@@ -98,6 +103,11 @@ def score_slide(
         if store.fact("written") == outline and (folder / SUMMARY).is_file():
             summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text("utf-8"))
             return summary
+        if (other := other_stain(store)) and not any_stain:
+            raise SlideError(
+                f"{slide.name} is not scored, as {other}; give the H&E slide, or --any-stain to "
+                "score this one all the same."
+            )
         _score(slide, scoring.engine, store, progress)
         summary = write(slide, store, folder, scoring, region)
         store.note("written", outline)
@@ -108,7 +118,8 @@ def score_slide(
 def planned(slide: Slide, scoring: Scoring, folder: Path, resume: bool = True) -> Iterator[Store]:
     """Tiles of a slide in a folder, planned where they are not; a context manager.
 
-    Its overview is in the folder then. While it is open nobody else can open it.
+    Its overview is in the folder then, and a few tiles were looked at for the slide's stain
+    (`stain.other_stain`). While it is open nobody else can open it.
 
     Raises
     ------
@@ -118,6 +129,7 @@ def planned(slide: Slide, scoring: Scoring, folder: Path, resume: bool = True) -
     with Store(folder, _identity(slide, scoring), fresh=not resume) as store:
         _check_slide(slide, store, folder)
         _plan(slide, store, folder)
+        look_at_stain(slide, store)
         yield store
 
 

@@ -242,12 +242,17 @@ def add_up(
     return whole, inside
 
 
+def is_other_stain(area: Area) -> bool:
+    """Whether at least half of the tissue has not the colours of H&E."""
+    other = sum(area.flagged_um2.get(flag, 0.0) for flag in OTHER_STAIN)
+    return area.tissue_um2 > 0 and other >= HALF * area.tissue_um2
+
+
 def verdict(area: Area) -> str | None:
     """One sentence if the scores cannot be relied on; None if they can."""
     if area.tissue_um2 == 0:
         return NO_TISSUE
-    shares = {flag: um2 / area.tissue_um2 for flag, um2 in area.flagged_um2.items()}
-    if sum(shares.get(flag, 0.0) for flag in OTHER_STAIN) >= HALF:
+    if is_other_stain(area):
         return NOT_HE
     if area.fit_um2 <= HALF * area.tissue_um2:
         worst = max(area.spoilt_um2, key=lambda f: (FLAGS[f].fatal, area.spoilt_um2[f]))

@@ -17,8 +17,9 @@ from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import covered
 from cellularity_core.slides.sampling import LEVEL
 from cellularity_core.slides.scoring import TileResult
+from cellularity_core.slides.stain import other_stain
 from cellularity_core.slides.store import Store
-from cellularity_core.slides.summary import Area, add_up, verdict
+from cellularity_core.slides.summary import NOT_HE, Area, add_up, verdict
 from cellularity_core.slides.tissue import tissue_on_overview
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def write(
         maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, note)
     _draw(slide, drawn, folder, scoring.methods, about, wrong)
     notes = _notes(slide, {"tissue": whole, "region": inside}, scoring.methods, wrong)
+    if wrong != NOT_HE and (other := other_stain(store)):
+        notes.append(f"This slide was scored on request, although {other}.")
     shared = {method: scoring.model_set.interval(method).shared for method in scoring.methods}
     summary = about | {
         "interval": INTERVAL,

@@ -23,6 +23,7 @@ from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import region_checksum
 from cellularity_core.slides.run import Scoring, planned, score_slide
 from cellularity_core.slides.scoring import TileResult, score_tiles
+from cellularity_core.slides.stain import other_stain
 from cellularity_core.slides.store import Store
 from cellularity_core.slides.summary import Area, add_up, hottest
 from cellularity_core.slides.tissue import tissue_on_overview
@@ -55,6 +56,8 @@ class Run:
         Of its results, for this model set and pixel size alone.
     done, total : int
         Tiles.
+    other_stain : str
+        What speaks against H&E, if anything does; half a sentence.
     """
 
     source: Source
@@ -63,6 +66,7 @@ class Run:
     folder: Path
     done: int
     total: int
+    other_stain: str = ""
 
     @property
     def is_done(self) -> bool:
@@ -114,6 +118,7 @@ def open_run(source: Source, slide: Slide, models: Engine) -> Run | None:
             planned(slide, scoring, folder) as store,
         ):
             done, total = store.count()
+            other = other_stain(store)
     except SlideBusy:
         st.info(
             "This slide is being scored in another window at present. Wait for it, or cancel it "
@@ -122,7 +127,7 @@ def open_run(source: Source, slide: Slide, models: Engine) -> Run | None:
         )
         st.button("Look again")
         return None
-    return Run(source, slide, scoring, folder, done, total)
+    return Run(source, slide, scoring, folder, done, total, other)
 
 
 def _in_turns(models: Engine) -> Scoring:
@@ -145,6 +150,12 @@ def score(run: Run, models: Engine, key: str) -> None:
     """
     asked = f"{key}.asked"
     left = run.total - run.done
+    if run.other_stain:
+        st.warning(
+            f"This slide does not look like H&E: {run.other_stain}. Its scores could not be "
+            "relied on, so open the H&E slide instead.",
+            icon=":material/palette:",
+        )
     with st.empty().container(border=True):  # so that what was there before goes at once
         text, button = st.columns([5, 1], vertical_alignment="center")
         if st.session_state.get(asked) != run.folder.name:
@@ -155,8 +166,12 @@ def score(run: Run, models: Engine, key: str) -> None:
                 f":material/grid_on: {what}. What is scored is kept, also when you leave."
             )
             button.button(
-                "Go on" if run.done else "Score the slide",
-                type="primary",
+                "Go on"
+                if run.done
+                else "Score it anyway"
+                if run.other_stain
+                else "Score the slide",
+                type="secondary" if run.other_stain else "primary",
                 key=f"{key}.start",
                 on_click=st.session_state.__setitem__,
                 args=(asked, run.folder.name),
@@ -175,6 +190,7 @@ def score(run: Run, models: Engine, key: str) -> None:
             run.scoring,
             run.folder,
             mpp=run.slide.mpp if run.slide.mpp_source == "user" else None,
+            any_stain=True,  # who saw the warning has pressed the button
             progress=_teller(text.progress(run.done / run.total, text="Reading…"), run.done),
         )
     st.session_state.pop(asked, None)
