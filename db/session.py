@@ -11,7 +11,12 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DisconnectionError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import Session
 
 from db.errors import RecordError
@@ -28,6 +33,9 @@ WRITER_LOCK: Final = 0x63656C6C
 """Advisory lock of PostgreSQL that a writing transaction holds ("cell")."""
 
 _READ_ONLY: Final = "cellularity_read_only"
+
+_FILE: Final = "cellularity file"
+"""Of a connection: device and number of the file that it was opened on."""
 
 _DRIVERS: Final = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 
@@ -150,10 +158,46 @@ def connect(url: URL) -> Engine:
     if is_sqlite:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
+        if url.database and url.database != ":memory:":
+            _stay_with_file(engine, Path(url.database))
     else:
         event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "begin", _take_turn)
     return engine
+
+
+def _stay_with_file(engine: Engine, path: Path) -> None:
+    """Refuse to go on where the file is gone, and turn to another that was put in its place.
+
+    SQLite would write into a file that nobody finds any more, or begin an empty one.
+    """
+    known: set[tuple[int, int]] = set()
+
+    def now() -> tuple[int, int]:
+        try:
+            found = path.stat()
+        except OSError:
+            raise RecordError(
+                f"The records at {path} are gone: a drive may be disconnected, or the file was "
+                "moved. Nothing was kept since; bring the file back, and try again."
+            ) from None
+        return found.st_dev, found.st_ino
+
+    def connecting(*_: object) -> None:
+        if known:
+            now()
+
+    def connected(_: object, record: Any) -> None:
+        record.info[_FILE] = now()
+        known.add(record.info[_FILE])
+
+    def taken(_: object, record: Any, __: object) -> None:
+        if record.info[_FILE] != now():
+            raise DisconnectionError
+
+    event.listen(engine, "do_connect", connecting)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "checkout", taken)
 
 
 def _refuse_share(path: Path) -> None:
