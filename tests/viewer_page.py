@@ -40,7 +40,7 @@ def maps() -> np.ndarray:
     return made
 
 
-def shown() -> Drawing:
+def shown(mirrored: bool = False) -> Drawing:
     """The bare patch, what was found, and a picture that covers the left half."""
     x, y, label, probability = (np.array(column) for column in zip(*NUCLEI, strict=True))
     nuclei = Nuclei(
@@ -65,10 +65,10 @@ def shown() -> Drawing:
         Pane("Found", layers, nuclei, "gbt"),
         Pane("Direct", overlay=overlay, overlay_name="Saliency"),
     ]
-    return drawing(pixels(), MPP, panes)
+    return drawing(pixels()[:, ::-1] if mirrored else pixels(), MPP, panes)
 
 
 if __name__ == "__main__":
     st.set_page_config(layout="wide")
-    st.text_input("Note")
-    viewer(shown(), key="viewer")
+    note = st.text_input("Note")
+    viewer(shown(note == "mirrored"), key="viewer")

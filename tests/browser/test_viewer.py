@@ -142,6 +142,16 @@ def test_switches_and_sliders_are_answered_in_the_browser(
     assert said == []
 
 
+def test_another_patch_of_the_same_size_is_drawn_anew(page: "Page") -> None:
+    before = seen(page, BARE)
+    token = page.locator(".viewer").get_attribute("data-shown")
+    page.get_by_label("Note").fill("mirrored")
+    page.keyboard.press("Enter")
+    page.locator(f".viewer[data-shown]:not([data-shown='{token}'])").wait_for()
+    now = seen(page, BARE).astype(int)
+    assert np.abs(now[:, ::-1] - before).mean() < 1 < np.abs(now - before).mean()
+
+
 def test_the_four_classes_cover_what_they_say(page: "Page") -> None:
     page.locator(".viewer-areas").click()
     status = page.locator(".viewer-status:visible").first

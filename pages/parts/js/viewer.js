@@ -20,6 +20,7 @@ function makeViewer(root) {
   const view = makeView();
   const see = { data: null, look: null, hidden: false };
   let panes = [], patch = null, serial = 0, waiting = null, controls = null;
+  const tissue = { canvas: document.createElement("canvas"), of: null };
 
   // ---- what is drawn ----------------------------------------------------------
 
@@ -73,20 +74,34 @@ function makeViewer(root) {
       }
       const real = scale * unit;
       const [a, b, c, d] = view.turn, [x0, y0] = view.toScreen(0, 0, scale, width, height);
+      const place = [real * a, real * c, real * b, real * d, x0 * unit, y0 * unit];
       const context = canvas.getContext("2d");
       context.setTransform(1, 0, 0, 1, 0, 0);
-      context.fillStyle = SLIDE;
-      context.fillRect(0, 0, w, h);
-      context.setTransform(real * a, real * c, real * b, real * d, x0 * unit, y0 * unit);
-      context.imageSmoothingQuality = "high";
-      context.imageSmoothingEnabled = real < 8;  // closer than that, its own pixels
-      context.drawImage(patch, 0, 0, ...view.size);
+      context.drawImage(ground(w, h, place, real), 0, 0);
+      context.setTransform(...place);
       if (!see.hidden) over(context, pane, real, (x, y) => view.toScreen(x, y, real, w, h), unit);
       const [um, long] = view.bar(scale, see.data.mpp, width);
       pane.bar.style.width = `${long}px`;
       pane.long.textContent = um >= 1000 ? `${um / 1000} mm` : `${um} µm`;
       pane.glass.style.touchAction = view.zoom > 1.01 ? "none" : "pan-y";
     }
+  }
+
+  // The patch alone, as every pane of this size shows it. To make it smaller or larger well takes
+  // long; so it is done once for all panes, and not again until the view changes.
+  function ground(w, h, place, real) {
+    const { canvas } = tissue, of = [w, h, ...place].join();
+    if (tissue.of === of) return canvas;
+    tissue.of = of;
+    [canvas.width, canvas.height] = [w, h];
+    const context = canvas.getContext("2d", { alpha: false });
+    context.fillStyle = SLIDE;
+    context.fillRect(0, 0, w, h);
+    context.setTransform(...place);
+    context.imageSmoothingQuality = "high";
+    context.imageSmoothingEnabled = real < 8;  // closer than that, its own pixels
+    context.drawImage(patch, 0, 0, ...view.size);
+    return canvas;
   }
 
   // Everything over the patch, on a context whose unit is a pixel of the patch.
@@ -238,6 +253,7 @@ function makeViewer(root) {
     const most = Math.max(0, ...data.panes.map((pane) => pane.sources.length - 1));
     see.look.mapOf = Math.min(see.look.mapOf, most);
     patch = image;
+    tissue.of = null;
     grid.replaceChildren();
     grid.dataset.count = data.panes.length;
     grid.setAttribute("aria-label", "Patch. Press K for the list of keys.");
