@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,10 @@ from typing import Any
 import pytest
 from slide_support import FakeScorer, finished, made_slide, scoring
 
-from cellularity_core import export
+from cellularity_core import engine, export
 from cellularity_core.cli import main
-from cellularity_core.cluster import connection, pool
+from cellularity_core.cluster import ClusterScorer, connection, pool
+from cellularity_core.cluster import scorer as cluster_scorer
 from cellularity_core.cluster.places import MOST_CPUS, Place, device_for, places
 from cellularity_core.cluster.pool import HELD, IN_FLIGHT, LOSSES, Pool
 from cellularity_core.cluster.scorer import OpenSet, SlideFile
@@ -176,7 +178,7 @@ class FakeRay:
 
 def made_pool(ray: FakeRay, told: list[str] | None = None) -> Pool:
     say = [].append if told is None else told.append
-    return Pool(ray, object, lambda place: (place.host,), "auto", say)
+    return Pool(ray, object, lambda place: (place.host,), "cpu", say)
 
 
 def node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:
@@ -303,12 +305,25 @@ def test_an_address_needs_the_engine(command: list[str], capsys) -> None:
     assert "give --engine ray too" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-def test_machines_that_differ_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("able", ["f32", "bf16"])
+def test_all_workers_multiply_the_same(monkeypatch: pytest.MonkeyPatch, able: str) -> None:
+    monkeypatch.setattr(engine, "_own_choice", lambda: able)
+    for resources, precision in (({"CPU": 4}, able), ({"CPU": 4, "GPU": 1}, "f32")):
+        ray = FakeRay({}, lambda *_: None)
+        monkeypatch.setattr(ray, "nodes", lambda r=resources: [node("a", **r)])
+        monkeypatch.setattr(cluster_scorer, "connected", lambda address, r=ray: nullcontext(r))
+        with ClusterScorer.connected(None, open_set()) as scorer:
+            assert scorer.precision == precision
+
+
+def test_machines_that_differ_are_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(engine, "_own_choice", lambda: "f32")
     chosen = open_set()
     opens = OpenSet(chosen, ("gbt",), 1, "f32")
     for changed, kind, words in (
         (replace(opens, software="cellularity 0.0.9"), ClusterError, "given to cellularity 0.0.9"),
         (replace(opens, model_set=replace(chosen, sha256="0" * 64)), ModelError, "and not 0000000"),
+        (replace(opens, precision="bf16"), ClusterError, "does not multiply bf.*--precision f32"),
     ):
         with pytest.raises(kind, match=words):
             changed("cpu", 1)

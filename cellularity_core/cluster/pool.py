@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from cellularity_core.cluster.places import Place, device_for, places
+from cellularity_core.cluster.places import Place, places
 from cellularity_core.errors import ClusterError
 
 IN_FLIGHT: Final = 2
@@ -57,14 +57,10 @@ class Pool:
         Of the workers: with a method ``ready``, and one for each kind of task.
     arguments : callable
         From a `Place` to what a worker there is made of.
-    device : {"auto", "cpu", "cuda"}
+    device : {"cpu", "cuda"}
+        Of all workers.
     tell : callable
         Told in a sentence of workers that are lost.
-
-    Raises
-    ------
-    ClusterError
-        If CUDA is asked for and Ray knows of no GPU.
     """
 
     def __init__(
@@ -79,7 +75,7 @@ class Pool:
         self._kind = ray.remote(kind)
         self._arguments = arguments
         self._tell = tell
-        self._device = device_for(ray.nodes(), device)
+        self._device = device
         self._workers: list[_Worker] = []
         self._looked = -GLANCE_SECONDS
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from cellularity_core import export
 from cellularity_core.cluster.connection import connected
-from cellularity_core.cluster.places import Place
+from cellularity_core.cluster.places import Place, device_for
 from cellularity_core.cluster.pool import Pool
 from cellularity_core.engine import resolve_precision
 from cellularity_core.errors import ClusterError, ModelError, SlideError
@@ -45,7 +45,7 @@ class OpenSet:
     methods : tuple of str
     views : int
     precision : {"f32", "bf16"}
-        On a CPU; the same on all machines, so that a tile's score is that of any of them.
+        The same on all machines, so that a tile's score is that of any of them.
     software : str
     """
 
@@ -79,10 +79,15 @@ class OpenSet:
                 f"{here.sha256[:12]} and not {self.model_set.sha256[:12]}; copy the same folder "
                 "to every machine of the cluster, or name one they share in CELLULARITY_MODELS."
             )
+        if self.precision == "bf16" != resolve_precision("auto", device):
+            raise ClusterError(
+                f"The processor of the machine {host} does not multiply bfloat16, as that where the "
+                "command was given does, and scores would differ; give --precision f32."
+            )
         return Scorer(
             here,
             device=device,
-            precision=self.precision if device == "cpu" else "f32",
+            precision=self.precision,
             methods=self.methods,
             views=self.views,
             threads=threads,
@@ -184,8 +189,8 @@ class ClusterScorer:
     model_set : ModelSet
     methods : tuple of str
     views : int
-    precision : str
-        Of workers on a CPU.
+    precision : {"f32", "bf16"}
+        Of all workers.
     """
 
     def __init__(
@@ -226,7 +231,7 @@ class ClusterScorer:
         device : {"auto", "cpu", "cuda"}
             The same for all workers: CUDA by default where Ray knows of a GPU.
         precision : {"auto", "f32", "bf16"}
-            On CPUs, the same for all workers: by default what suits this machine's.
+            The same for all workers: by default what suits this machine's CPU, f32 on GPUs.
         methods : tuple of str, optional
         views : int, optional
         opener : callable, optional
@@ -238,16 +243,19 @@ class ClusterScorer:
         ------
         ClusterError
             If the cluster cannot be used.
+        ModelError
+            If the precision cannot.
         """
         methods = methods or model_set.methods
         views = views or model_set.views
-        precision = "f32" if device == "cuda" else resolve_precision(precision, "cpu")
-        opens = opener or OpenSet(model_set, methods, views, precision)
-
-        def arguments(place: Place) -> tuple[Any, ...]:
-            return opens, place.device, max(1, place.cpus)
-
         with connected(address) as ray:
+            device = device_for(ray.nodes(), device)
+            precision = resolve_precision(precision, device)
+            opens = opener or OpenSet(model_set, methods, views, precision)
+
+            def arguments(place: Place) -> tuple[Any, ...]:
+                return opens, place.device, max(1, place.cpus)
+
             pool = Pool(ray, Worker, arguments, device, tell)
             yield cls(model_set, methods, views, precision, pool)
 
