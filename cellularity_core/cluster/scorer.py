@@ -81,8 +81,8 @@ class OpenSet:
             )
         if self.precision == "bf16" != resolve_precision("auto", device):
             raise ClusterError(
-                f"The processor of the machine {host} does not multiply bfloat16, as that where the "
-                "command was given does, and scores would differ; give --precision f32."
+                f"The processor of the machine {host} does not multiply bfloat16, as that where "
+                "the command was given does, and scores would differ; give --precision f32."
             )
         return Scorer(
             here,
