@@ -1,7 +1,9 @@
 """A reader's scale from a few scored patches: the map, its interval, the set it makes."""
 
+import contextlib
 import csv
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slide_support import made_slide
 
 from cellularity_core import model_store, recalibration_card
 from cellularity_core.calibration import (
@@ -32,6 +35,7 @@ from cellularity_core.cli import main
 from cellularity_core.conventions import WEAK_SCALE
 from cellularity_core.errors import DataError, ModelError
 from cellularity_core.patch import load_patch
+from cellularity_core.rcb import Burden, rcb
 from cellularity_core.readings import Readings
 from cellularity_core.recalibration import Method, Recalibration, manifest_of, scale_of
 from cellularity_core.scorer import Scorer
@@ -283,8 +287,10 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, fl
     return folder / "f.csv", wanted
 
 
-def test_end_to_end_a_known_reader_is_found_again(models, scored, capsys):
-    table, wanted = scored
+@pytest.fixture(scope="module")
+def recalibrated(models, scored) -> tuple[list[str], str]:
+    """Arguments that made the set reader-a of the shipped one, and what was said."""
+    table, _ = scored
     arguments = [
         "recalibrate",
         "breast-1",
@@ -295,8 +301,14 @@ def test_end_to_end_a_known_reader_is_found_again(models, scored, capsys):
         "reader-a",
     ]
     arguments += ["--scale-name", "A.B., north", "--models-root", str(models)]
-    assert main([*arguments, "--half-width", "0.3"]) == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main([*arguments, "--half-width", "0.3"]) == 0
+    return arguments, said.getvalue()
+
+
+def test_end_to_end_a_known_reader_is_found_again(models, scored, recalibrated, capsys):
+    table, wanted = scored
+    arguments, said = recalibrated
     assert "A half width of 30 is reached" in said and "reader: A.B., north" in said
 
     made = model_store.open_set("reader-a", models)
@@ -345,6 +357,40 @@ def test_end_to_end_a_known_reader_is_found_again(models, scored, capsys):
     assert "recalibrate 'breast-1', which it was made from" in capsys.readouterr().err
     assert model_store.available(models) == ["breast-1", "reader-a"]
     assert sorted(p.name for p in models.iterdir()) == ["breast-1", "reader-a"]
+
+
+def test_only_a_slide_on_a_readers_scale_comes_to_a_burden(
+    models, recalibrated, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("CELLULARITY_MODELS", str(models))
+    made_slide(tmp_path / "s.tif", 560, tissue=1)
+    bed = {"type": "Polygon", "coordinates": [[[0, 0], [500, 0], [500, 500], [0, 500], [0, 0]]]}
+    (tmp_path / "bed.geojson").write_text(json.dumps(bed))
+    score = ["slide", str(tmp_path / "s.tif"), "--roi", str(tmp_path / "bed.geojson")]
+    score += ["--models", "gbt", "--device", "cpu", "--out"]
+    given_ = ["rcb", "--d1", "20", "--d2", "15", "--cis", "10", "--nodes", "2", "--met", "4"]
+    given_ += ["--method", "gbt", "--json", "-", "--slide"]
+
+    assert main([*score, str(tmp_path / "weak")]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    assert main([*given_, str(tmp_path / "weak" / "s" / "summary.json")]) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert "s/summary.json are on the scale weak TC, which is no pathologist's" in err
+    assert "make a reader's scale with `cellularity recalibrate`" in err
+
+    score += [str(tmp_path / "read"), "--model-set", "reader-a"]
+    assert main(score) == 0, capsys.readouterr().err
+    region = json.loads((tmp_path / "read" / "s" / "summary.json").read_text())["region"]
+    capsys.readouterr()
+    assert main([*given_, str(tmp_path / "read" / "s" / "summary.json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    mean, low, high = (region[end]["gbt"] for end in ("mean", "low", "high"))
+    assert low < mean < high
+    for value, share in ((found["rcb"], mean), *zip(found["interval"], (low, high), strict=True)):
+        assert value == pytest.approx(rcb(Burden(20, 15, 100 * share, 10, 2, 4)).index, abs=1e-4)
+    direct = rcb(Burden(20, 15, 100 * mean, 10, 2, 4), (100 * low, 100 * high))
+    assert found["probabilities"] == pytest.approx(direct.probabilities, abs=1e-4)
 
 
 def test_an_altered_map_is_another_set(models):

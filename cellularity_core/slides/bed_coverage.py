@@ -5,6 +5,7 @@ exp(-d^2 / 2 L^2), d and L in tiles. The scores of some of its tiles, with the e
 a model of known size, part of it common to the bed, are all that the interval is made from.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -27,8 +28,9 @@ LENGTHS: Final = (0.25, 1.0, 4.0)
 SIDE: Final = 48
 FIELD_MEAN: Final = 0.5
 FIELD_SD: Final = 0.12
-MODEL_SDS: Final = (0.0, 0.08)
-"""Of a tile's error; a quarter of its variance is common to the bed."""
+MODEL_SDS: Final = (0.0, 0.08, 0.24)
+"""Of a tile's error: none, less than the field's, twice as much. A quarter of its variance
+is common to the bed."""
 
 SHARED: Final = 0.25
 
@@ -60,6 +62,12 @@ class BedCoverage:
     half_width: float
     unknown: int
     fields: int
+
+    @property
+    def standard_error(self) -> float:
+        """Of `covered`, for the number of fields simulated."""
+        known = self.fields - self.unknown
+        return math.sqrt(self.covered * (1 - self.covered) / known) if known else math.nan
 
 
 def _some(count: int) -> Callable[[Mask, np.random.Generator], Mask]:

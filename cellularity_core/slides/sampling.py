@@ -9,6 +9,8 @@ beyond the tile itself, which for tiles drawn at random gives (1 - f) s^2 / n, u
 an exponential or Gaussian decline fits the empirical variogram clearly better (weighted
 least squares: Cressie, Math Geol 1985, 17:563). Its degrees of freedom are
 Satterthwaite's (Biometrics Bulletin 1946, 2:110), as few where tiles are alike for long.
+Where the scored tiles are a few clumps of less than half the bed, no fit tells how clumps
+differ; then the spread of their means counts, if it is wider.
 
 A bootstrap of blocks would be the usual way and is wrong here: it tells how much
 the mean of another bed of this kind would differ, is as wide where every tile is scored, and
@@ -28,7 +30,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, label
 from scipy.special import ndtri, stdtrit
 
 from cellularity_core.conventions import INTERVAL
@@ -52,6 +54,12 @@ CLEARLY: Final = 6.0
 
 FEWEST_PAIRS: Final = 15
 """Pairs of tiles at about one distance from which their differences are believed."""
+
+FEW_CLUMPS: Final = 5
+"""Clumps of scored tiles up to which their own spread is looked at."""
+
+SCORED_MOST: Final = 0.5
+"""Share of the bed from which it need not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +99,9 @@ def sampling_error(scores: npt.ArrayLike, weights: npt.ArrayLike) -> Sampling | 
     Returns
     -------
     Sampling or None
-        None where it cannot be told: no tile or one tile is scored of several, or some tile
-        lies farther from every scored one than any two of these lie apart.
+        None where it cannot be told: no tile or one tile is scored of several, some tile
+        lies farther from every scored one than any two of these lie apart, or the scored ones
+        are one clump of less than half the bed.
 
     Examples
     --------
@@ -114,12 +123,23 @@ def sampling_error(scores: npt.ArrayLike, weights: npt.ArrayLike) -> Sampling | 
     if count < 2 or _reaches_beyond(scored, bed):
         return None
     found = values[scored]
+    missing = 1 - areas[scored].sum() / areas[bed].sum()
+    clump, clumps = label(scored)  # by sides: tiles drawn at random would be one by corners
+    sparse = missing > 1 - SCORED_MOST
+    if sparse and clumps == 1:
+        return None
     if np.ptp(found) == 0:
         # Rule of three: of tiles drawn at random, 3 in n at most differ, unseen, by 1 at most.
-        missing = 1 - areas[scored].sum() / areas[bed].sum()
         return Sampling(float(missing * min(1.0, 3 / count) / ndtri((1 + LEVEL) / 2)))
     contrast = np.where(scored, areas, 0) / areas[scored].sum() - areas / areas.sum()
-    return _contrast_error(np.where(scored, values - found.mean(), 0.0), scored, contrast)
+    error = _contrast_error(np.where(scored, values - found.mean(), 0.0), scored, contrast)
+    if sparse and clumps <= FEW_CLUMPS:
+        error = max(
+            error,
+            _clumps_error(found, areas[scored], clump[scored] - 1),
+            key=lambda one: one.half_width,
+        )
+    return error
 
 
 def model_half_width(mean: float, squares: float, shared: float = 1.0) -> float:
@@ -146,6 +166,14 @@ def limits(mean: float, below: Iterable[float], above: Iterable[float]) -> tuple
     Their squares are added on either side (Zou, Donner, Stat Med 2008, 27:1693); cut to [0, 1].
     """
     return max(0.0, mean - math.hypot(*below)), min(1.0, mean + math.hypot(*above))
+
+
+def _clumps_error(scores: Floats, weights: Floats, clump: npt.NDArray[np.int64]) -> Sampling:
+    """Error of the weighted mean of tiles where the clumps they lie in are drawn, not tiles."""
+    share = weights / weights.sum()
+    apart = np.bincount(clump, share * (scores - share @ scores))
+    clumps = len(apart)
+    return Sampling(math.sqrt((apart**2).sum() * clumps / (clumps - 1)), clumps - 1.0)
 
 
 def _reaches_beyond(scored: npt.NDArray[np.bool_], bed: npt.NDArray[np.bool_]) -> bool:
