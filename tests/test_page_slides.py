@@ -201,6 +201,17 @@ def test_a_bed_is_imported_averaged_and_removed(expected: dict[str, object]) -> 
     mean = expected["region"]["mean"]["gbt"]
     assert shown["Tumour bed: mean cellularity"] == f"{100 * mean:.0f} %"
     assert shown["Tumour bed: area"] == "0.06 mm²"
+    regions = next(d.value for d in at.dataframe if "Region" in d.value).set_index("Region")
+    assert list(regions.index) == [slide_bed.TISSUE, slide_bed.BED]
+    region = expected["region"]
+    nuclei = regions.loc[slide_bed.BED, "Malignant/mm²"] * region["tissue_mm2"]
+    assert nuclei == pytest.approx(region["nuclei"]["malignant"], abs=0.6)  # both are rounded
+    assert regions.loc[slide_bed.BED, "Tiles"] == region["tiles"]
+    hot = next(d.value for d in at.dataframe if "Right (mm)" in d.value)
+    assert len(hot) and hot[METHOD_NAMES["combined"]].is_monotonic_decreasing
+    left, top, right, bottom = (0.0005 * edge for edge in shapely.Polygon(BED).bounds)
+    assert hot["Right (mm)"].between(left, right).all()
+    assert hot["Down (mm)"].between(top, bottom).all()
     at.button(key="slide.bed.remove").click().run()
     assert "Whole tissue: area" in {m.label for m in at.metric}
     box = next(f for f in at.file_uploader if f.key.startswith("slide.bed"))

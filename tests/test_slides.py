@@ -571,5 +571,14 @@ def test_wrong_usage_is_two(slide: Path, tmp_path: Path, options, words, capsys)
     assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+def test_the_command_says_that_a_region_lies_outside(slide: Path, tmp_path: Path, capsys) -> None:
+    roi = geojson(tmp_path / "bed.geojson", square(5000, 5000, 300))
+    options = ["--roi", str(roi), "--models", "gbt", "--device", "cpu"]
+    assert main(["slide", str(slide), "--out", str(tmp_path / "out"), *options]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("lies outside the slide of 1700 x 1700 pixels; export it from") == 1
+    assert "Traceback" not in told
+
+
 def test_methods_of_the_fake_are_the_sets() -> None:
     assert set(METHODS) <= set(scoring(FakeScorer()).model_set.methods)
