@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import text
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.testing.v1 import AppTest
 
 from cellularity_core import export
@@ -148,9 +149,18 @@ def test_dropped_files_are_scored_in_the_run_that_takes_them(
     runs: list[int] = []
     heading = reader.reader_controls
     monkeypatch.setattr(reader, "reader_controls", lambda t: runs.append(1) or heading(t))
+    held: list[int] = []
+    remove = MemoryUploadedFileManager.remove_file
+
+    def removed(uploads: MemoryUploadedFileManager, session: str, file: str) -> None:
+        remove(uploads, session, file)
+        held.append(len(uploads.file_storage[session]))
+
+    monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", removed)
     at = app()
     drop(at, png(tissue()))
     assert len(runs) == 2
+    assert held == [0]  # the upload takes no memory any more
     assert set(cards(at)) == set(METHODS)
     assert not at.file_uploader[0].value
     # What is loaded for good is not looked through for garbage after each run.

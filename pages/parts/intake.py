@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from cellularity_core.conventions import DEFAULT_MPP, MPP_RANGE
+from cellularity_core.memory import give_back_memory
 from cellularity_core.patch import Patch, Rejected, load_all
 from cellularity_core.synthetic import demo_patches
 from pages.parts import state
@@ -67,8 +70,18 @@ def _read(case: Case, files: Sequence[UploadedFile]) -> None:
             bar.progress(done / len(files), text=text)
         for item in load_all(file.getvalue(), file.name):
             _take_in(case, item)
+        _let_go(file)
     if bar is not None:
         bar.empty()
+        give_back_memory()
+
+
+def _let_go(file: UploadedFile) -> None:
+    """Drop an upload that was read; Streamlit would keep its bytes as long as the session."""
+    file.close()
+    run = get_script_run_ctx()
+    if run is not None and isinstance(run.uploaded_file_mgr, MemoryUploadedFileManager):
+        run.uploaded_file_mgr.remove_file(run.session_id, file.file_id)
 
 
 def _take_in(case: Case, item: Patch | Rejected) -> None:
