@@ -3,6 +3,10 @@
 Each pane shows what it is given over the patch. Everything is drawn in the browser
 (`js/viewer*.js`); no switch, slider or key waits for the server, and nothing is part
 of what is sent but what the panes hold.
+
+A canvas of our own, not Bokeh: when both were tried, Bokeh could not turn a picture, had
+no pinch beside a mouse and no names on its sliders, and brought 3.7 MB of scripts where
+these are 43 kB.
 """
 
 import base64
