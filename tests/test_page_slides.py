@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 import tifffile
@@ -192,6 +193,13 @@ def test_an_upload_is_opened_and_scored_once(slides: Path, seen: list[str]) -> N
     assert at.metric
 
 
+def hot_spots_of(at: AppTest) -> pd.DataFrame:
+    """The tiles with the highest scores, as shown."""
+    found: pd.DataFrame = next(d.value for d in at.dataframe if "Right (mm)" in d.value)
+    assert found[METHOD_NAMES["combined"]].is_monotonic_decreasing
+    return found
+
+
 def test_a_bed_is_imported_averaged_and_removed(expected: dict[str, object]) -> None:
     at = scored()
     box = next(f for f in at.file_uploader if f.key.startswith("slide.bed"))
@@ -207,13 +215,19 @@ def test_a_bed_is_imported_averaged_and_removed(expected: dict[str, object]) -> 
     nuclei = regions.loc[slide_bed.BED, "Malignant/mm²"] * region["tissue_mm2"]
     assert nuclei == pytest.approx(region["nuclei"]["malignant"], abs=0.6)  # both are rounded
     assert regions.loc[slide_bed.BED, "Tiles"] == region["tiles"]
-    hot = next(d.value for d in at.dataframe if "Right (mm)" in d.value)
-    assert len(hot) and hot[METHOD_NAMES["combined"]].is_monotonic_decreasing
-    left, top, right, bottom = (0.0005 * edge for edge in shapely.Polygon(BED).bounds)
-    assert hot["Right (mm)"].between(left, right).all()
-    assert hot["Down (mm)"].between(top, bottom).all()
+    # a quarter of each of four tiles
+    assert "No tile that is fit to score lies here by half or more." in said(at)
     at.button(key="slide.bed.remove").click().run()
     assert "Whole tissue: area" in {m.label for m in at.metric}
+    everywhere = hot_spots_of(at)
+    assert everywhere["Right (mm)"].max() > 0.25
+    desk: Desk = at.session_state["slide.desk"]
+    desk.beds[at.selectbox(key="slide.chosen").value.key] = shapely.box(0, 0, 512, SIDE)
+    at.run()
+    left = everywhere[everywhere["Right (mm)"] < 0.25]
+    assert 0 < len(left) < len(everywhere)
+    assert hot_spots_of(at).to_dict("list") == left.to_dict("list")
+    at.button(key="slide.bed.remove").click().run()
     box = next(f for f in at.file_uploader if f.key.startswith("slide.bed"))
     box.set_value([("bed.geojson", b"{}", "application/json")]).run()
     assert "bed.geojson is not GeoJSON" in at.error[0].value

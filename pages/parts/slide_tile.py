@@ -39,7 +39,7 @@ def hot_spots(own: Desk, run: Run, hot: tuple[TileResult, ...], method: str) -> 
     """The tiles with the highest scores; a click goes there."""
     st.subheader("Hot spots", anchor=False)
     if not hot:
-        st.caption("There is no tile fit to score here.")
+        st.caption("No tile that is fit to score lies here by half or more.")
         return
     key = f"{state.SLIDE_HOT}.{run.key}.{own.goto}"
 
