@@ -6,6 +6,7 @@ no truth. Here a modality is a phase of reading, hidden repeats apart.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -22,6 +23,9 @@ from db.scores import CaseModelScore, ConsensusRecord
 
 IMRMC: Final = ("readerID", "caseID", "modalityID", "score")
 
+_FORMULA: Final = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that a spreadsheet would run; also as wide letters."""
+
 _READING: Final = ("study", *(field.name for field in fields(ReadingRow)))
 
 
@@ -32,7 +36,7 @@ def export(session: Session, folder: Path, *, imrmc: bool = False) -> list[Path]
     ``model_scores.csv``, ``consensus.csv`` and ``model_sets.csv`` (which model set was put
     in use, by whom and when); with `imrmc` one ``imrmc-STUDY.csv`` for each study, STUDY
     being its number, without training and unscored cases. Scores are in [0, 1], moments
-    in UTC.
+    in UTC. A text that begins like a formula gets an apostrophe in front.
 
     Raises
     ------
@@ -97,4 +101,7 @@ def _cell(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bool):
         return int(value)
+    if isinstance(value, str):
+        guarded = f"'{value}" if _FORMULA.match(value) else value
+        return re.sub(r"[\r\n]", " ", guarded)
     return value

@@ -25,7 +25,9 @@ from db_support import (
 )
 from sqlalchemy import Engine, text
 
+from cellularity_core.export import safe_text
 from db import backup, heads, records, session, storage
+from db import export as db_export
 from db.__main__ import main
 from db.errors import RecordError
 from db.export import export
@@ -312,6 +314,37 @@ def test_readings_are_exported_one_a_row(engine: Engine, tmp_path: Path) -> None
     assert {row["modalityID"] for row in imrmc} >= {"before", "before-repeat", "after"}
     with pytest.raises(RecordError, match="exists and is not overwritten"), snapshot(engine) as db:
         export(db, folder)
+
+
+@pytest.mark.parametrize("begin", [*"=+-@\t\r", *"\uff1d\uff0b\uff0d\uff20"])
+def test_no_written_table_of_records_holds_a_formula(begin: str) -> None:
+    """As the tables that the app offers have it (`cellularity_core.export`)."""
+    text = f"{begin}HYPERLINK(1)\n"
+    assert db_export._cell(text) == safe_text(text)
+    assert db_export._cell(text).startswith("'")
+    assert db_export._cell(f"a{text}") == safe_text(f"a{text}")
+    assert db_export._cell(-0.5) == -0.5
+
+
+def test_a_formula_in_a_name_is_text_in_the_export(tmp_path: Path) -> None:
+    with open_database("sqlite", tmp_path) as engine:
+        with transaction(engine) as db:
+            records.add_reading(
+                db,
+                sha256="ab" * 32,
+                patch="=1+1.png",
+                width=64,
+                height=64,
+                mpp=0.5,
+                reader="@SUM(1)",
+                cellularity=0.5,
+                seen_models=False,
+                software="a test",
+            )
+        with snapshot(engine) as db:
+            export(db, tmp_path / "out")
+    [row] = read(tmp_path / "out" / "readings.csv")
+    assert row["reader"] == "'@SUM(1)"
 
 
 def read(path: Path) -> list[dict[str, str]]:

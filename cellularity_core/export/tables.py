@@ -23,7 +23,7 @@ NUCLEI_COLUMNS: Final = ("image", "x", "y", "class", "probability")
 REASON_COLUMNS: Final = ("SHAP base", *(f"SHAP {name}" for name in FEATURE_NAMES))
 """The "gbt" score of an average patch, then the SHAP value of each feature."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA: Final = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")  # also as wide letters
 
 
 def columns(methods: Collection[str] = METHODS) -> list[str]:
