@@ -35,7 +35,7 @@ def page() -> None:
         for study in known:
             _study(study, identity)
     with new:
-        study_form(identity)
+        study_form()
     with size:
         _size()
 

@@ -50,7 +50,7 @@ CONTROL_NOTE: Final = (
 )
 
 
-def study_form(identity: access.Identity) -> None:
+def study_form() -> None:
     """Let a coordinator describe a study, and create it."""
     made = draft()
     st.markdown("**1. Cases**")
@@ -149,7 +149,7 @@ def study_form(identity: access.Identity) -> None:
         made.asked = form
         forget_cancelling(f"{_SCORING}.{model_set.sha256[:12]}")
     if made.asked == form:
-        _create(plan, made, table, models, identity)
+        _create(plan, made, table, models)
     elif made.asked is not None:
         made.asked = None
         st.info(
@@ -179,9 +179,7 @@ def _first_seed() -> int:
     return seed
 
 
-def _create(
-    plan: StudyPlan, made: Draft, table: pd.DataFrame, models: Engine, identity: access.Identity
-) -> None:
+def _create(plan: StudyPlan, made: Draft, table: pd.DataFrame, models: Engine) -> None:
     """Score every case, then keep the study and the scores at once or not at all."""
     score_all(made.results, list(made.patches.values()), models, key=_SCORING)
     results = [made.results[s] for s in made.patches if s in made.results]
@@ -189,7 +187,7 @@ def _create(
         return  # cancelled
     made.asked = None
     with st.spinner("Keeping the cases and their scores…", show_time=True):
-        _keep(replace(plan, cases=new_cases(made, table)), results, identity)
+        _keep(replace(plan, cases=new_cases(made, table)), results)
     st.session_state[state.STUDY_DRAFT] = Draft(uploads=made.uploads + 1)
     st.session_state[CREATED] = (
         f"“{plan.name}” is open for {', '.join(plan.readers)}. They find it on the page Read."
@@ -197,7 +195,8 @@ def _create(
     st.rerun()
 
 
-def _keep(plan: StudyPlan, results: Sequence[PatchResult], identity: access.Identity) -> None:
+def _keep(plan: StudyPlan, results: Sequence[PatchResult]) -> None:
+    identity = access.allow("study")  # again: scoring took minutes, and roles are taken away
     with transaction(store()) as db:
         created = records.create_study(db, plan, actor=identity.name)
         for result in results:
