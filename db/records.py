@@ -71,6 +71,7 @@ from db.studies import (
 )
 from db.trail import Event, events
 from db.verify import Verdict, verify
+from db.visits import fail_sign_in, refuse, visit
 
 __all__ = [
     "DESIGNS",
@@ -116,6 +117,7 @@ __all__ = [
     "enrol",
     "erase_patient",
     "events",
+    "fail_sign_in",
     "find_account",
     "find_reader",
     "free_readings",
@@ -135,6 +137,7 @@ __all__ = [
     "progress",
     "readings",
     "record_head",
+    "refuse",
     "reveal",
     "scrub",
     "set_role",
@@ -143,4 +146,5 @@ __all__ = [
     "study_readings",
     "to_erase",
     "verify",
+    "visit",
 ]

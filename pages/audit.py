@@ -26,6 +26,7 @@ ENTITIES: Final = (
     "case",
     "membership",
     "reader",
+    "sign_in",
     "patch",
 )
 

@@ -13,8 +13,10 @@ A menu without an entry protects nothing: each page begins with `require` or
 `allow`, and so does each callback or fragment that shows or changes something.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, NoReturn
 
 import streamlit as st
@@ -23,7 +25,7 @@ from db import records
 from db.errors import RecordError
 from db.records import ROLES, Role
 from db.session import snapshot, transaction
-from pages.parts import state
+from pages.parts import failed_sign_in, state
 from pages.parts.sign_in import HOW, has_sign_in, obstacle, offer
 from pages.parts.store import store
 
@@ -42,6 +44,9 @@ SMALL_PRINT: Final = (
     "One machine, no sign-in: whoever sits here can act in every role, and names are not checked."
 )
 _KEPT_NAME: Final = "access.name"
+
+_TOLD: Final = "access.told"
+"""What the audit trail was told of this session, so that each run does not tell it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ def enter() -> Entry:
         refusal = obstacle()
         if refusal is not None:
             return Entry(False, refusal=refusal)
+        if has_sign_in():
+            failed_sign_in.watch(store())
         person = who()
         return Entry(person is not None or not has_sign_in(), person)
     except RecordError as error:
@@ -124,6 +131,10 @@ def turn_away(entry: Entry) -> None:
 
 def sign_out() -> None:
     """End the session here, and at the sign-in service where it can."""
+    with suppress(RecordError):  # who wants to leave may, whatever the records say
+        if (person := who()) is not None:
+            with transaction(store()) as db:
+                records.visit(db, name=person.name, action="sign out")
     st.logout()
     st.stop()
 
@@ -146,6 +157,7 @@ def _signed_in() -> Identity | None:
         return None
     issuer, subject = user.get("iss"), user.get("sub")
     if not (isinstance(issuer, str) and issuer and isinstance(subject, str) and subject):
+        _tell("fail", partial(records.fail_sign_in, why="The token lacks issuer or subject."))
         raise RecordError(
             "The sign-in service did not say who you are (issuer and subject). Its administrator "
             "must let it send an OpenID Connect identity token."
@@ -160,7 +172,17 @@ def _signed_in() -> Identity | None:
             account = records.account(
                 db, issuer=issuer, subject=subject, name=name, email=email or None
             )
+    _tell("sign in", partial(records.visit, name=account.name, action="sign in"))
     return Identity(account.name, account.role, True, account.id)
+
+
+def _tell(what: str, write: Callable[[Any], None]) -> None:
+    """Have the audit trail told by `write`, once in a session for each `what`."""
+    told: set[str] = st.session_state.setdefault(_TOLD, set())
+    if what not in told:
+        with transaction(store()) as db:
+            write(db)
+        told.add(what)
 
 
 def _named() -> Identity | None:
@@ -225,7 +247,9 @@ def allow(action: Action) -> Identity:
 
 
 def _refuse(identity: Identity, roles: Collection[Role]) -> NoReturn:
-    wanted = " or ".join(f"{role}s" for role in ROLES if role in roles)
+    needs = [role for role in ROLES if role in roles]
+    _tell(f"refuse {needs}", partial(records.refuse, name=identity.name, wanted=needs))
+    wanted = " or ".join(f"{role}s" for role in needs)
     st.error(
         f"This is for {wanted} only, and {plain(identity.name)} is signed in as {identity.role}. "
         "Ask an admin of this app for the role."
