@@ -125,7 +125,8 @@ def png(pixels: npt.NDArray[np.uint8], description: str | None = None) -> bytes:
     if description:
         words.add_itxt("Description", description)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=words)
+    # of photographs as small as at Pillow's own level, in a third of the time
+    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=words, compress_level=3)
     return buffer.getvalue()
 
 

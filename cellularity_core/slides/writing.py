@@ -1,6 +1,8 @@
 """Results of a finished slide as files."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +23,7 @@ from cellularity_core.slides.stain import other_stain
 from cellularity_core.slides.store import Store
 from cellularity_core.slides.summary import NOT_HE, Area, add_up, verdict
 from cellularity_core.slides.tissue import tissue_on_overview
+from cellularity_core.threads import usable_cores
 
 if TYPE_CHECKING:
     from cellularity_core.slides.run import Scoring
@@ -128,16 +131,22 @@ def _draw(
         f"Model set {about['model_set']}",
         about["use"],
     )
-    for method in methods:
-        for kind, name, title in (
-            ("heat", method, f"Cellularity, {method}"),
-            ("width", maps.width_name(method), f"Width of the 90 % interval, {method}"),
-        ):
-            picture = heat_picture(
-                overview, tissue, drawn[name], drawn["fit"], slide.grid.cells, title, lines
-            )
-            with whole_file(folder / f"{kind}-{method}.png") as file:
-                file.write(export.png(picture))
+
+    def draw(kind: str, method: str) -> None:
+        name, title = (
+            (method, f"Cellularity, {method}")
+            if kind == "heat"
+            else (maps.width_name(method), f"Width of the 90 % interval, {method}")
+        )
+        picture = heat_picture(
+            overview, tissue, drawn[name], drawn["fit"], slide.grid.cells, title, lines
+        )
+        with whole_file(folder / f"{kind}-{method}.png") as file:
+            file.write(export.png(picture))
+
+    # Most of the time is compression, which several threads can do at once.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(draw, *zip(*product(("heat", "width"), methods), strict=True)))
 
 
 def _notes(
