@@ -70,13 +70,13 @@ def _read(case: Case, files: Sequence[UploadedFile]) -> None:
             bar.progress(done / len(files), text=text)
         for item in load_all(file.getvalue(), file.name):
             _take_in(case, item)
-        _let_go(file)
+        forget_upload(file)
     if bar is not None:
         bar.empty()
         give_back_memory()
 
 
-def _let_go(file: UploadedFile) -> None:
+def forget_upload(file: UploadedFile) -> None:
     """Drop an upload that was read; Streamlit would keep its bytes as long as the session."""
     file.close()
     run = get_script_run_ctx()

@@ -18,7 +18,7 @@ from cellularity_core.patch import Patch, Rejected, files_in, load_all, load_fil
 from cellularity_core.results import PatchResult
 from db.records import NewCase
 from pages.parts import access, state
-from pages.parts.intake import MOST_REASONS, is_waiting
+from pages.parts.intake import MOST_REASONS, forget_upload, is_waiting
 from pages.parts.parking import Parking
 from pages.parts.progress import work_through
 
@@ -99,6 +99,8 @@ def case_sources(made: Draft) -> None:
     )
     if files:
         made.queue += [(file.name, partial(load_all, file.getvalue(), file.name)) for file in files]
+        for file in files:
+            forget_upload(file)  # the queue holds its bytes until they are read
         made.uploads += 1
         st.rerun()
     if not access.has_sign_in():  # on a server its folders are nobody's to read
