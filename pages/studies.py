@@ -11,7 +11,7 @@ from db import records
 from db.records import StudyRecord
 from db.session import snapshot, transaction
 from pages.parts import access
-from pages.parts.frame import answered, show
+from pages.parts.frame import answered, harmless, show
 from pages.parts.progress import forget_cancelling, work_through
 from pages.parts.store import store
 from pages.parts.study_form import ARMS, CREATED, study_form
@@ -25,7 +25,7 @@ def page() -> None:
     st.title("Studies", anchor=False)
     with st.container():  # so that the tabs keep their place, and stay open, without it
         if created := st.session_state.pop(CREATED, None):
-            st.success(created)
+            st.success(harmless(created))
     with snapshot(store()) as db:
         known = records.studies(db)
     running, new, size = st.tabs(["Studies", "New study", "How many cases?"])

@@ -13,6 +13,7 @@ from db.session import snapshot
 from pages.parts import access, state
 from pages.parts.access import Identity
 from pages.parts.agreement_data import Material, of_everyday, of_study
+from pages.parts.frame import harmless
 from pages.parts.models_active import scale_of
 from pages.parts.store import store
 
@@ -77,7 +78,7 @@ def _study(identity: Identity, study: StudyRecord) -> Chosen | None:
             material = read_study(db, study, identity)
         except RecordError as error:
             more = "Until then your cases are on the page Read."
-            st.info(f"{error} {more}", icon=":material/visibility_off:")
+            st.info(f"{harmless(str(error))} {more}", icon=":material/visibility_off:")
             return None
     if not any(row.phase == "before" for row in material.rows if not row.is_training):
         st.info(

@@ -19,6 +19,7 @@ from pages.parts.agreement_words import (
     movement_rows,
     with_limits,
 )
+from pages.parts.frame import harmless
 
 
 def over_time(chosen: Chosen) -> None:
@@ -40,7 +41,7 @@ def over_time(chosen: Chosen) -> None:
     try:
         points = trend_of(material.key, cast(Period, by), int(batch), material)
     except DataError as error:
-        st.info(str(error))
+        st.info(harmless(str(error)))
         return
     shown = [point for point in points if point.rater in wanted]
     if not any(getattr(point, measure).value is not None for point in shown):

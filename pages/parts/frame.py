@@ -1,5 +1,6 @@
 """What stands around every page, and how a page is run."""
 
+import re
 import runpy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,11 @@ _STYLE: Final = """
 """
 
 
+def harmless(text: str) -> str:
+    """`text`, in which a name can load no picture, link nowhere and be no HTML."""
+    return re.sub(r"([\[\]<])", r"\\\1", text)
+
+
 @contextmanager
 def frame() -> Iterator[None]:
     """Spacing of the page, and the line that stays in sight while it scrolls."""
@@ -87,8 +93,8 @@ def show(page: Callable[[], None]) -> None:
         return
     with st.container():
         if refused := st.session_state.pop(_REFUSED, None):
-            st.error(refused)
+            st.error(harmless(refused))
     try:
         page()
     except (CellularityError, RecordError) as error:
-        st.error(str(error))
+        st.error(harmless(str(error)))

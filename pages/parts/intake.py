@@ -16,6 +16,7 @@ from cellularity_core.patch import Patch, Rejected, load_all
 from cellularity_core.synthetic import demo_patches
 from pages.parts import state
 from pages.parts.explanation import SYNTHETIC
+from pages.parts.frame import harmless
 from pages.parts.state import Case
 
 IMPLAUSIBLE: Final = "pixel-size-implausible"
@@ -66,7 +67,7 @@ def _read(case: Case, files: Sequence[UploadedFile]) -> None:
     bar = st.progress(0.0) if len(files) > 1 else None
     for done, file in enumerate(files):
         if bar is not None:
-            text = f"Reading file {done + 1} of {len(files)}: {file.name}"
+            text = f"Reading file {done + 1} of {len(files)}: {harmless(file.name)}"
             bar.progress(done / len(files), text=text)
         for item in load_all(file.getvalue(), file.name):
             _take_in(case, item)

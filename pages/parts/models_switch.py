@@ -10,7 +10,7 @@ from db import model_sets, records
 from db.session import snapshot, transaction
 from pages.parts import access
 from pages.parts.access import plain
-from pages.parts.frame import answered
+from pages.parts.frame import answered, harmless
 from pages.parts.models_active import InUse, intact
 from pages.parts.store import store
 from pages.parts.words import scale_note
@@ -110,5 +110,5 @@ def opened(names: list[str]) -> dict[str, ModelSet]:
         try:
             found[name] = open_set(name)
         except ModelError as error:
-            st.warning(str(error))
+            st.warning(harmless(str(error)))
     return found

@@ -19,6 +19,7 @@ from cellularity_core.slides.cohort import ENDINGS, entries
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.summary import Area
 from pages.parts import access, state
+from pages.parts.frame import harmless
 
 FOLDER: Final = "CELLULARITY_SLIDES"
 """Environment variable with a folder whose slides all users may open."""
@@ -173,7 +174,7 @@ def choose(own: Desk) -> Source | None:
                 help="Larger slides, and MRXS, are opened where they are.",
             )
     for problem in own.problems:
-        st.error(problem)
+        st.error(harmless(problem))
     own.problems.clear()
     known = _known(own)
     if not known:
@@ -201,11 +202,13 @@ def _in_folder(given: str) -> list[Source]:
     """Slides of a folder, or the one slide at a path."""
     root = Path(given).expanduser()
     if not root.exists():
-        st.warning(f"There is no {given} on the machine that runs this app; check the path.")
+        st.warning(
+            f"There is no {harmless(given)} on the machine that runs this app; check the path."
+        )
         return []
     found = [entry.path for entry in entries([root], None, None)] if root.is_dir() else [root]
     if not found:
-        st.warning(f"There is no slide in {given}.")
+        st.warning(f"There is no slide in {harmless(given)}.")
     base = root if root.is_dir() else root.parent
     return [
         Source(

@@ -14,6 +14,7 @@ from db import records
 from db.records import StudyPlan
 from db.session import snapshot, transaction
 from pages.parts import access, state
+from pages.parts.frame import harmless
 from pages.parts.models_active import active_set
 from pages.parts.progress import forget_cancelling
 from pages.parts.scoring import Engine, chosen_engine, score_all
@@ -62,7 +63,7 @@ def study_form() -> None:
     alike = look_alikes(made)
     for one, other in alike[:5]:
         names = f"{made.patches[one].name} and {made.patches[other].name}"
-        st.warning(f"{names} show the same tissue; one of them is enough.")
+        st.warning(f"{harmless(names)} show the same tissue; one of them is enough.")
     training = int(table[TRAINING].sum())
     st.caption(f"{len(table) - training} cases to read and {training} training cases.")
 
