@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cellularity_core.conventions import FEATURE_PIXELS
 from cellularity_core.errors import DataError, ModelError
 from cellularity_core.features import FEATURE_NAMES
+from cellularity_core.tree_text import checked
 
 ROUNDS: Final = 600
 LEARNING_RATE: Final = 0.01
@@ -27,9 +28,6 @@ MIN_LEAF: Final = 20
 
 _STORED_NAMES: Final = [name.replace(" ", "_") for name in FEATURE_NAMES]
 """LightGBM's text separates names by blanks."""
-
-_NUMBERS: Final = re.compile(r"(?:\w+=[-+.\de ]*\n|\n)*")
-"""Lines of "key=1 2.5 -3e-05" as the trees are written."""
 
 _WORTH_NAMING: Final = 0.005
 """Smallest contribution that two decimals show."""
@@ -42,6 +40,7 @@ class BoostedTrees:
     """A trained ensemble; made by `train` or `load`, safe to share by threads."""
 
     _booster: Any
+    _text: str
     _threads: int = 1
 
     @classmethod
@@ -70,11 +69,11 @@ class BoostedTrees:
             ) from None
         except UnicodeDecodeError:
             text = ""
-        return cls(_parse(text, path.name), threads)
+        return cls(_parse(text, path.name), text, threads)
 
     def save(self, path: str | Path) -> None:
         """Write LightGBM text, readable by `load` and by LightGBM itself."""
-        Path(path).write_text(self._booster.model_to_string(), encoding="utf-8", newline="\n")
+        Path(path).write_text(self._text, encoding="utf-8", newline="\n")
 
     def raw(self, x: npt.ArrayLike) -> Floats:
         """Scores as the trees give them, shape (n,), which may leave [0, 1] a little.
@@ -214,7 +213,8 @@ def train(
         callbacks.append(lambda state: on_round(state.iteration + 1, rounds))
     booster = lightgbm.train(parameters, data, num_boost_round=rounds, callbacks=callbacks)
     # through its text, so that what is returned is what would be loaded
-    return BoostedTrees(_parse(booster.model_to_string(), "the trained model"))
+    text = booster.model_to_string()
+    return BoostedTrees(_parse(text, "the trained model"), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,35 +326,12 @@ def _checked(x: npt.ArrayLike) -> Floats:
 
 
 def _parse(text: str, name: str) -> Any:
-    """A LightGBM booster of whole, undamaged text over our 81 features.
-
-    LightGBM itself may read a damaged file without complaint, so the frame is
-    checked first: every tree where the header says it is, and all of it numbers.
-    (A digit changed to another is for the model set's checksum to find.)
-    """
-    head = dict(re.findall(r"^(\w+)=(.*)$", text.partition("\nTree=")[0], re.MULTILINE))
-    sizes = [int(size) for size in re.findall(r"\d+", head.get("tree_sizes", ""))]
-    start, end = text.find("Tree=0\n"), text.find("end of trees")
-    whole = (
-        text.startswith("tree\n")
-        and 0 <= start < end
-        and sum(sizes) == len(text[start:end].encode())
-        and _NUMBERS.fullmatch(text, start, end) is not None
-        and "\nend of parameters" in text
-    )
-    if not whole:
-        raise ModelError(
-            f"{name} is damaged or no LightGBM model in text; install the model set again."
-        )
-    if head.get("feature_names", "").split() != _STORED_NAMES:
-        raise ModelError(
-            f"{name} does not read the {len(FEATURE_NAMES)} features of this software in their "
-            "order; train it on them with `cellularity train gbt`."
-        )
+    """A LightGBM booster of whole, undamaged text over our 81 features."""
+    trees = checked(text, name, _STORED_NAMES)
     import lightgbm
 
     try:
-        return lightgbm.Booster(model_str=text)
+        return lightgbm.Booster(model_str=trees)
     except lightgbm.basic.LightGBMError as error:
         raise ModelError(
             f"LightGBM cannot read the trees in {name} ({error}); install the model set again."
