@@ -2,13 +2,14 @@
 
 import io
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from cellularity_core.decoding import SIGNATURE_BYTES, SUPPORTED, kind, refusal
-from cellularity_core.errors import PatchError
+from cellularity_core.errors import PatchError, readable
 
 MAX_IMAGE_BYTES: Final = 512 * 2**20
 """Largest image file: 4096 x 4096 px, four channels of 64 bits, uncompressed."""
@@ -17,6 +18,15 @@ MAX_TOTAL_BYTES: Final = 8 * 2**30
 """Largest sum of the unpacked images of one ZIP: some 10,000 patches uncompressed."""
 
 MAX_MEMBERS: Final = 50_000
+
+PACKINGS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that unpack in small steps; 4 kB packed by bzip2 become gigabytes in one."""
+
+MOST_PACKED: Final = 100
+"""How many times smaller than itself a PNG or JPEG may be in a ZIP; they are packed already."""
+
+LONGEST_NAME: Final = 240
+"""Characters of a name; of a longer one the middle is left out. File systems keep 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +120,31 @@ def _read(
             f"{member} unpacks to {info.file_size / 1e6:,.0f} MB, more than is read from one ZIP; "
             "crop the image, or split the ZIP into several.",
         )
+    damaged = Rejected(
+        member,
+        f"{member} cannot be unpacked (damaged or packed in a rare way); make the ZIP again.",
+    )
+    if info.compress_type not in PACKINGS:
+        return damaged
     try:
         with archive.open(info) as stream:
             head = stream.read(SIGNATURE_BYTES)
-            if kind(head) not in SUPPORTED:
+            what = kind(head)
+            if what not in SUPPORTED:
                 return Rejected(member, refusal(head, member))
-            return head + stream.read()
+            if what != "TIFF" and info.file_size > MOST_PACKED * info.compress_size + 2**20:
+                return Rejected(
+                    member,
+                    f"{member} unpacks to {info.file_size / max(1, info.compress_size):,.0f} times "
+                    f"its size in the ZIP, as no {what} does; export the image anew.",
+                )
+            # Step by step into one buffer: a read of all at once takes three times the memory.
+            whole = io.BytesIO()
+            whole.write(head)
+            shutil.copyfileobj(stream, whole, 2**20)
+            return whole.getvalue()
     except Exception:
-        return Rejected(
-            member,
-            f"{member} cannot be unpacked (damaged or packed in a rare way); make the ZIP again.",
-        )
+        return damaged
 
 
 def is_hidden(path: str) -> bool:
@@ -134,9 +158,12 @@ def safe_name(path: str) -> str:
     """A path as a name that stays inside any folder it is put in and can be printed.
 
     Backslashes become slashes; ``..``, roots and drives go; characters that
-    control a terminal or that Windows forbids become ``_``.
+    control a terminal or that Windows forbids become ``_``; of a path longer than
+    `LONGEST_NAME` the middle is left out.
     """
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if len(text) > LONGEST_NAME:
+        text = readable(text, LONGEST_NAME)
     parts = (p.strip() for p in re.split(r"[\\/]", text))
     clean = [
         re.sub(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069<>:"|?*]', "_", p) for p in parts

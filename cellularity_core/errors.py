@@ -10,12 +10,34 @@
     └── ClusterError          a Ray cluster, or what is on its machines
 
 Each message says what was given, what was expected and what to do. Pages and
-the command line catch ``CellularityError`` only and show its text.
+the command line catch ``CellularityError`` only and show its text. What a file holds may
+be part of a message, so `readable` makes it fit for a page, a terminal and a log.
 """
+
+import re
+from typing import Final
+
+LONGEST: Final = 1000
+"""Characters of a message; of a longer one the middle is left out."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What steers a terminal, turns a line of text round or cannot be written."""
+
+
+def readable(text: str, longest: int = LONGEST) -> str:
+    """A text on one line without control characters, its middle left out where it is too long."""
+    clean = _CONTROL.sub("\ufffd", re.sub(r"[\t\r\n]+", " ", text))
+    if len(clean) <= longest:
+        return clean
+    head = longest * 2 // 3
+    return f"{clean[:head]} ... {clean[head + 5 - longest :]}"
 
 
 class CellularityError(Exception):
     """Base of every error whose text is written for the user."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(readable(message))
 
 
 class PatchError(CellularityError):
