@@ -5,6 +5,7 @@ A data set is named ``KIND:FOLDER`` on the command line, for example
 """
 
 import csv
+import io
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -289,14 +290,20 @@ def _label_scores(row: dict[str, str], where: str) -> tuple[float, ...]:
 
 
 def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    rows = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [
-                {(k or "").strip().lower(): (v or "").strip() for k, v in row.items()}
-                for row in csv.DictReader(file)
-            ]
-    except FileNotFoundError:
-        raise DataError(f"There is no {path.name} in '{path.parent}'; check the folder.") from None
+        for row in reader:
+            if None in row:
+                raise DataError(
+                    f"{path.name}, line {reader.line_num}, has more cells than columns; write "
+                    "numbers with a point, and quote what holds a comma."
+                )
+            rows.append({k.strip().lower(): (v or "").strip() for k, v in row.items()})
+    except csv.Error as error:
+        raise DataError(
+            f"{path.name}, line {reader.line_num}, is not CSV ({error}); save it again."
+        ) from None
     missing = [c for c in columns if rows and c not in rows[0]]
     if missing:
         raise DataError(
@@ -306,9 +313,21 @@ def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.exists():
-        raise DataError(f"There is no {path.name} in '{path.parent}'; check the folder.")
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    return [line.strip() for line in _text(path).splitlines() if line.strip()]
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"There is no {path.name} in '{path.parent}'; check the folder.") from None
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # which no path may hold
+        raise DataError(f"{path.name} is not text in UTF-8; save it as such.")
+    return text
 
 
 def _tcga_case(name: str) -> str:

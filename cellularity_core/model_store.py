@@ -7,6 +7,7 @@ refused. Nothing here unpickles or executes what it reads.
 import functools
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from cellularity_core.calibration import Calibration
-from cellularity_core.conventions import DEFAULT_SET, INTERVAL, METHODS, NETWORK_OF
+from cellularity_core.conventions import (
+    CLASSES,
+    DEFAULT_SET,
+    INTERVAL,
+    METHODS,
+    MPP_RANGE,
+    NETWORK_OF,
+)
 from cellularity_core.errors import ModelError
 from cellularity_core.uncertainty import SCALES, Interval
 
@@ -172,19 +180,40 @@ def open_set(name: str = DEFAULT_SET, root: Path | None = None) -> ModelSet:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         files = manifest["files"]
-        for key in ("scale", "mpp", "views", "methods", "networks", "nuclei"):
-            manifest[key]
         if not all(isinstance(v, str) for v in files.values()):
             raise TypeError("files")
         chosen = ModelSet(name, folder, manifest, set_sha256(manifest))
-        for method in chosen.methods:
-            chosen.interval(method), chosen.calibration(method)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _check_settings(chosen)
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError),
+        RecursionError,
+    ) as error:
         raise ModelError(
-            f"The manifest of the model set '{name}' cannot be used ({error!r}); "
-            "restore the folder from the repository."
+            f"The manifest of the model set '{name}' cannot be used ({type(error).__name__}: "
+            f"{str(error)[:80]}); restore the folder from the repository."
         ) from error
     return chosen
+
+
+def _check_settings(chosen: ModelSet) -> None:
+    """Read what scoring reads of a manifest, so that it fails here and not on a patch."""
+    low, high = MPP_RANGE
+    if not low <= chosen.mpp <= high or chosen.views < 1 or not chosen.scale:
+        raise ValueError(f"mpp {chosen.mpp:g}, views {chosen.views}, scale '{chosen.scale}'")
+    if chosen.headline not in (None, *chosen.methods):
+        raise ValueError(f"no method '{chosen.headline}' for a headline")
+    networks = chosen.manifest["networks"]
+    for method in chosen.methods:
+        chosen.interval(method), chosen.calibration(method), dict(chosen.figures(method))
+        for part in chosen.parts(method):
+            if part not in NETWORK_OF:
+                raise ValueError(f"'{part}' in '{method}'")
+            str(dict(networks[chosen.network_of(part)])["kind"])
+    nuclei = chosen.manifest["nuclei"]
+    numbers = [*nuclei["thresholds"], nuclei["sigma_um"]]
+    if len(numbers) != len(CLASSES) + 1 or not all(0 < float(n) < math.inf for n in numbers):
+        raise ValueError(f"nuclei {numbers}")
+    bool(nuclei["joint"])
 
 
 def set_sha256(manifest: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """The cellularity of a tumour bed, from summaries of slides, for the Residual Cancer Burden."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cellularity_core.archive import safe_name
 from cellularity_core.conventions import COMBINED, WEAK_SCALE
@@ -80,11 +81,11 @@ def _bed(path: Path, method: str) -> _Bed:
         scale, reliable = summary["scale"], summary["reliable"]
         slide, models = summary["slide"]["sha256"], summary["model_sha256"]
         notes, region = " ".join(summary["notes"]), summary["region"]
-        ends = region and [region[end] for end in ("mean", "low", "high")]
-        tissue = region and float(region["tissue_mm2"])
+        found = None if region is None else {str(m): _ends(region, m) for m in region["mean"]}
+        tissue = math.nan if region is None else float(region["tissue_mm2"])
     except OSError as error:
         raise SlideError(f"{name} cannot be read ({error.strerror}); check its path.") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise SlideError(
             f"{name} is no summary of a slide ({type(error).__name__}: {error}); give the "
             "summary.json of `cellularity slide`."
@@ -93,17 +94,17 @@ def _bed(path: Path, method: str) -> _Bed:
         raise SlideError(f"The scores in {name} {NOT_OF_A_READER}")
     if not reliable:
         raise SlideError(f"The scores in {name} cannot be relied on: {notes}")
-    if ends is None:
+    if found is None:
         raise SlideError(
             f"{name} has no region, and the mean over all tissue is not that of the tumour bed; "
             "run `cellularity slide` with --roi."
         )
-    if method not in ends[0]:
+    if method not in found:
         raise SlideError(
-            f"{name} has no scores by '{method}', but by {', '.join(ends[0])}; name one with "
+            f"{name} has no scores by '{method}', but by {', '.join(found)}; name one with "
             "--method."
         )
-    mean, low, high = (end[method] for end in ends)
+    mean, low, high = found[method]
     if mean is None:
         raise SlideError(f"No tissue is fit to score in the region of {name}, so it has no mean.")
     if low is None or high is None:
@@ -112,3 +113,15 @@ def _bed(path: Path, method: str) -> _Bed:
             "be off; type a cellularity that a pathologist has read, with --ca."
         )
     return _Bed(name, slide, models, tissue, (mean, low, high))
+
+
+def _ends(region: Mapping[str, Any], method: str) -> list[float | None]:
+    """Mean, low and high of a method, 0 to 1, or None where there is none."""
+    given = [region[end][method] for end in ("mean", "low", "high")]
+    ends = [None if end is None else float(end) for end in given]
+    mean, low, high = (math.nan if end is None else end for end in ends)
+    low, high = (mean if math.isnan(end) else end for end in (low, high))
+    tissue = float(region["tissue_mm2"])
+    if ends[0] is not None and not (0 <= low <= mean <= high <= 1 and 0 < tissue < math.inf):
+        raise ValueError(f"{method} has the mean {ends[0]} and the limits {ends[1:]}")
+    return ends

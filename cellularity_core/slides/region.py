@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
@@ -15,6 +16,9 @@ from cellularity_core.errors import SlideError
 from cellularity_core.slides.grid import Tile
 
 MAX_BYTES: Final = 100_000_000
+
+FARTHEST: Final = 1e8
+"""Largest coordinate that is believed, in pixels; slides are a thousandth of it."""
 
 INSIDE: Final = 0.99
 """Share of a region that lies on its slide, at least; less points to another scale."""
@@ -76,19 +80,26 @@ def region_in(text: bytes, name: str, width: int, height: int) -> BaseGeometry:
         If it holds no polygon, or they do not lie on the slide.
     """
     try:
-        polygons = [shape(geometry) for geometry in _areas(json.loads(text.decode("utf-8-sig")))]
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        areas = list(_areas(json.loads(text.decode("utf-8-sig"))))
+        with np.errstate(invalid="ignore"):  # said below
+            polygons = [shape(geometry) for geometry in areas]
+        if not (np.abs(shapely.get_coordinates(polygons)) <= FARTHEST).all():
+            raise ValueError("coordinates are no pixels")
+        region = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
+    except (
+        *(ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError),
+        *(RecursionError, shapely.errors.ShapelyError),
+    ) as error:
         raise SlideError(
             f"{name} is not GeoJSON with polygons ({type(error).__name__}); export the "
             "annotation from QuPath as GeoJSON."
         ) from None
-    region = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
     if region.area == 0:
         raise SlideError(
             f"{name} holds no polygon with an area; draw the tumour bed as a closed outline and "
             "export it as GeoJSON."
         )
-    here = region.intersection(shapely.box(0, 0, width, height))
+    here = _polygonal(region.intersection(shapely.box(0, 0, width, height)))
     if here.area < INSIDE * region.area:
         where = "outside" if here.area == 0 else f"by {1 - here.area / region.area:.0%} outside"
         x0, y0, x1, y1 = (f"{edge:.0f}" for edge in region.bounds)
@@ -138,6 +149,16 @@ def covered(region: BaseGeometry, tiles: Iterable[Tile]) -> Iterator[float]:
 def region_checksum(region: BaseGeometry) -> str:
     """SHA-256 of a region's outline."""
     return hashlib.sha256(shapely.normalize(region).wkb).hexdigest()
+
+
+def _polygonal(region: BaseGeometry) -> BaseGeometry:
+    """A region without the lines and points that a mended outline may leave behind."""
+    if not isinstance(region, shapely.GeometryCollection) or isinstance(
+        region, shapely.MultiPolygon
+    ):
+        return region
+    parts = shapely.get_parts(shapely.get_parts(region))
+    return shapely.union_all([part for part in parts if part.area > 0])
 
 
 def _areas(content: Any) -> Iterator[dict[str, Any]]:

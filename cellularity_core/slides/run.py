@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,8 +101,9 @@ def score_slide(
     outline = "" if region is None else region_checksum(region)
     with planned(slide, scoring, folder, resume) as store:
         if store.fact("written") == outline and (folder / SUMMARY).is_file():
-            summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text("utf-8"))
-            return summary
+            with suppress(OSError, ValueError):  # damaged: it is written again
+                summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text("utf-8"))
+                return summary
         if (other := other_stain(store)) and not any_stain:
             raise SlideError(
                 f"{slide.name} is not scored, as {other}; give the H&E slide, or --any-stain to "

@@ -44,11 +44,13 @@ class Store:
     Raises
     ------
     SlideError
-        If the folder holds a run of another identity, or another process works in it.
+        If the folder holds a run of another identity, or another process works in it; from
+        then on wherever the file turns out to be damaged.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, str], fresh: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._path = folder / FILE
         self._identity = identity
         self._database = sqlite3.connect(self._path, timeout=2, isolation_level=None)
@@ -69,10 +71,7 @@ class Store:
                     f"Another run works in {folder} at present; wait for it, or choose another "
                     "--out."
                 ) from None
-            raise SlideError(
-                f"The results in {folder} are damaged ({error}); delete the file {FILE} there, "
-                "or choose another --out."
-            ) from None
+            raise self._damaged(error) from None
         except SlideError:
             self._database.close()
             raise
@@ -87,6 +86,8 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self._database.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise self._damaged(error) from error
 
     def fact(self, name: str) -> str | None:
         """What was noted under a name."""
@@ -134,10 +135,19 @@ class Store:
     def results(self) -> Iterator[TileResult]:
         """Finished tiles, row by row, a few in memory at a time."""
         for row in self._rows("WHERE result IS NOT NULL"):
-            yield TileResult.from_json(Tile(*row[:6]), json.loads(row[6]))
+            try:
+                yield TileResult.from_json(Tile(*row[:6]), json.loads(row[6]))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise self._damaged(error) from None
 
     def _rows(self, where: str) -> sqlite3.Cursor:
         return self._database.execute(f"SELECT * FROM tile {where} ORDER BY row_, column_")
+
+    def _damaged(self, error: Exception) -> SlideError:
+        return SlideError(
+            f"The results in {self._folder} are damaged ({error}); delete the file {FILE} there, "
+            "or choose another --out."
+        )
 
     def _check(self, folder: Path) -> None:
         for name, value in self._identity.items():
