@@ -46,3 +46,16 @@ def bare_jpeg(width: int, height: int) -> bytes:
     """A JPEG that is its frame header alone."""
     frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + bytes(9)
     return b"\xff\xd8\xff\xc0" + frame
+
+
+WHOLE = {
+    "png": png(),
+    "jpeg": save(Image.fromarray(SMOOTH), "JPEG"),
+    "tiff-strips": tiff(photometric="rgb", compression="lzw", rowsperstrip=16),
+    "tiff-tiles": tiff(photometric="rgb", tile=(32, 32)),
+    "tiff-jpeg": tiff(SMOOTH, photometric="rgb", compression="jpeg", tile=(64, 64)),
+    "tiff-float": tiff((FIELD / 255).astype("f4"), photometric="rgb", compression="zlib"),
+    "tiff-palette": save(Image.fromarray(SMOOTH).quantize(16), "TIFF"),
+    "png-palette": save(Image.fromarray(SMOOTH).quantize(16), "PNG", transparency=3),
+}
+"""Small files of the kinds that are read, by the way their pixels are kept."""

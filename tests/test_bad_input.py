@@ -12,22 +12,11 @@ import pytest
 import tifffile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from images import FIELD, SMOOTH, bare_jpeg, bare_png, png, save, tiff
+from images import FIELD, SMOOTH, WHOLE, bare_jpeg, bare_png, png, save, tiff
 from PIL import Image
 
 from cellularity_core.errors import CellularityError, PatchError
 from cellularity_core.patch import Patch, Rejected, collect, load_all, load_patch
-
-WHOLE = {
-    "png": png(),
-    "jpeg": save(Image.fromarray(SMOOTH), "JPEG"),
-    "tiff-strips": tiff(photometric="rgb", compression="lzw", rowsperstrip=16),
-    "tiff-tiles": tiff(photometric="rgb", tile=(32, 32)),
-    "tiff-jpeg": tiff(SMOOTH, photometric="rgb", compression="jpeg", tile=(64, 64)),
-    "tiff-float": tiff((FIELD / 255).astype("f4"), photometric="rgb", compression="zlib"),
-    "tiff-palette": save(Image.fromarray(SMOOTH).quantize(16), "TIFF"),
-    "png-palette": save(Image.fromarray(SMOOTH).quantize(16), "PNG", transparency=3),
-}
 
 
 class TestBadInput:
