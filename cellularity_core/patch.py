@@ -187,13 +187,15 @@ Found = tuple[str, Patch | Rejected]
 
 def _distinct(found: Iterable[Found]) -> Iterator[Patch | Rejected]:
     used: set[str] = set()
+    copies: dict[str, int] = {}
     for origin, item in found:
         name = item.name
         if name in used and origin:
             name = f"{origin}/{name}"
-        stem, copy = PurePosixPath(name), 1
+        given, stem = name, PurePosixPath(name)
         while name in used:
-            copy += 1
+            # counted on, so that a thousand of the same name do not try all numbers each
+            copies[given] = copy = copies.get(given, 1) + 1
             name = str(stem.with_name(f"{stem.stem} ({copy}){stem.suffix}"))
         used.add(name)
         yield item if name == item.name else _renamed(item, name)

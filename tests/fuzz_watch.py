@@ -98,10 +98,11 @@ def watch(
         target, number = json.loads(at.partition("\n")[0])
         why = "stuck" if "Timeout" in done.stderr else f"ended with {done.returncode}"
         found[target].wrong.append({"number": number, "kind": why, "detail": done.stderr[-3000:]})
-        found[target].tried += 1
         while left[0][0] != target:
             del left[0]
-        left[0] = target, number + 1, left[0][2]
+        _, begun, last = left[0]
+        found[target].tried += number + 1 - begun
+        left[0] = target, number + 1, last
     raise AssertionError
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import sys
+import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -17,15 +18,20 @@ import pytest
 from fuzz_targets import TARGETS, case, seeds
 from fuzz_watch import MISBEHAVING, watch
 from images import WHOLE
+from slide_support import FakeScorer, made_slide, scoring
 
 from cellularity_core import datasets
+from cellularity_core.agreement.ratings import RatingTable
 from cellularity_core.archive import LONGEST_NAME, Rejected, members, safe_name
 from cellularity_core.boosting import BoostedTrees
 from cellularity_core.errors import LONGEST, DataError, ModelError, SlideError, readable
 from cellularity_core.model_store import MANIFEST, open_set
+from cellularity_core.patch import collect
 from cellularity_core.slides.burden import bed_cellularity
 from cellularity_core.slides.region import region_in
+from cellularity_core.slides.run import score_slide
 from cellularity_core.slides.store import FILE, Store
+from cellularity_core.slides.writing import SUMMARY
 
 SEED = int(os.environ.get("CELLULARITY_FUZZ", "0"))
 
@@ -84,6 +90,23 @@ def test_a_long_name_can_be_written(tmp_path: Path) -> None:
     assert len(name) <= len(readable("x" * 5000, LONGEST_NAME)) == LONGEST_NAME
     assert name.endswith("xxx.png")
     (tmp_path / name).write_bytes(b"")
+
+
+def test_a_repeat_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("case_id,reader,score,repeat\nc1,A,0.5,0\nc1,A,0.5," + "9" * 5000 + "\n")
+    with pytest.raises(DataError, match=r"line 3: repeat is .*expected 0, 1, 2"):
+        RatingTable.read(path)
+
+
+def test_the_same_name_thousands_of_times_takes_no_longer_each(tmp_path: Path) -> None:
+    """Each tried all numbers before it: minutes for 20,000."""
+    (tmp_path / "m.csv").write_text("image\n" + "gone.png\n" * 4000)
+    began = time.process_time()
+    names = [found.name for found in collect([tmp_path / "m.csv"])]
+    assert time.process_time() - began < 3
+    assert (names[0], names[1]) == ("gone.png", "m.csv/gone.png")
+    assert names[-1] == "m.csv/gone (3999).png"
 
 
 def _zipped(data: bytes, packing: int) -> io.BytesIO:
@@ -212,6 +235,15 @@ class TestDamagedTiles:
         (folder / FILE).write_bytes(data)
         with pytest.raises(SlideError, match="are damaged"), Store(folder, {}) as store:
             store.count()
+
+
+def test_a_damaged_summary_is_written_again(tmp_path: Path) -> None:
+    made_slide(tmp_path / "s.tif", side=600)
+    by = scoring(FakeScorer())
+    first = score_slide(tmp_path / "s.tif", by, tmp_path / "out")
+    (tmp_path / "out" / SUMMARY).write_bytes(b'{"slide": \xff')
+    assert score_slide(tmp_path / "s.tif", by, tmp_path / "out") == first
+    assert json.loads((tmp_path / "out" / SUMMARY).read_text()) == first
 
 
 @pytest.mark.parametrize(

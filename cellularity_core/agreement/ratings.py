@@ -24,6 +24,9 @@ KINDS: Final[tuple[Kind, ...]] = ("reader", "model")
 NEEDED: Final = ("case_id", "reader", "score")
 OPTIONAL: Final = ("patient_id", "kind", "repeat", "cannot_score", "read_at")
 
+LONGEST_REPEAT: Final = 6
+"""Digits of a repeat; Python reads no number of thousands of them."""
+
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _YES_NO: Final = {"": False, "0": False, "no": False, "false": False} | {
     "1": True,
@@ -280,7 +283,7 @@ def _rating(row: Mapping[str | None, str | list[str] | None], where: str) -> Rat
         )
     if repeat in _YES_NO:
         times = int(_YES_NO[repeat])
-    elif repeat.isdecimal():
+    elif repeat.isdecimal() and len(repeat) <= LONGEST_REPEAT:
         times = int(repeat)
     else:
         raise DataError(f'{where}: repeat is "{repeat}"; expected 0, 1, 2, ...')
