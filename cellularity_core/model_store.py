@@ -208,7 +208,8 @@ def _check_settings(chosen: ModelSet) -> None:
         for part in chosen.parts(method):
             if part not in NETWORK_OF:
                 raise ValueError(f"'{part}' in '{method}'")
-            str(dict(networks[chosen.network_of(part)])["kind"])
+            if not networks[chosen.network_of(part)]["kind"]:
+                raise ValueError(f"no kind of '{chosen.network_of(part)}'")
     nuclei = chosen.manifest["nuclei"]
     numbers = [*nuclei["thresholds"], nuclei["sigma_um"]]
     if len(numbers) != len(CLASSES) + 1 or not all(0 < float(n) < math.inf for n in numbers):

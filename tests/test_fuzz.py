@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sqlite3
+import struct
 import sys
 import time
 import tracemalloc
@@ -15,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import tifffile
 from fuzz_targets import TARGETS, case, seeds
 from fuzz_watch import MISBEHAVING, watch
 from images import WHOLE
@@ -28,6 +30,7 @@ from cellularity_core.errors import LONGEST, DataError, ModelError, SlideError, 
 from cellularity_core.model_store import MANIFEST, open_set
 from cellularity_core.patch import collect
 from cellularity_core.slides.burden import bed_cellularity
+from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import region_in
 from cellularity_core.slides.run import score_slide
 from cellularity_core.slides.store import FILE, Store
@@ -193,7 +196,9 @@ def test_bad_labels_are_refused(tmp_path: Path, data: bytes, words: str) -> None
         {"mean": {"combined": 30}},
         {"low": {"combined": 0.35}},
         {"high": 3},
+        {"high": {"combined": float("nan")}},
         {"tissue_mm2": 0},
+        {"tissue_mm2": 1e308},
     ],
 )
 def test_a_bed_from_a_bad_summary_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
@@ -237,6 +242,18 @@ class TestDamagedTiles:
             store.count()
 
 
+@pytest.mark.parametrize("tag", [256, 257])
+def test_a_slide_with_fewer_tiles_than_its_size_needs(tmp_path: Path, tag: int) -> None:
+    """Millions of pixels across with 20 tiles: the overview of nothing took minutes."""
+    data = bytearray(seeds("slide")[0])
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        found = file.pages.first.tags[tag]
+    data[found.offset + 2 : found.offset + 12] = struct.pack("<HII", 4, 1, 9_000_000)
+    (tmp_path / "s.svs").write_bytes(data)
+    with pytest.raises(SlideError, match="fewer tiles than its size needs"):
+        Slide(tmp_path / "s.svs")
+
+
 def test_a_damaged_summary_is_written_again(tmp_path: Path) -> None:
     made_slide(tmp_path / "s.tif", side=600)
     by = scoring(FakeScorer())
@@ -251,6 +268,7 @@ def test_a_damaged_summary_is_written_again(tmp_path: Path) -> None:
     [
         ("networks", []),
         ("networks", {"cascade": 3}),
+        ("networks", {key: {"kind": []} for key in ("cascade", "direct-r", "direct-c")}),
         ("nuclei", {}),
         ("nuclei", {"thresholds": [0.1, 0.1], "sigma_um": 1, "joint": False}),
         ("headline", "none"),

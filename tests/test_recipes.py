@@ -257,6 +257,7 @@ def test_a_base_is_a_name_or_a_file_beside_and_what_the_file_says_goes_over_it(t
         ("direct = 3", "direct must be a table"),
         ("[direkt]\n", r"no key 'direkt'.*did you mean direct"),
         ("[direct\n", "is not TOML.*line 1"),
+        ("direct = " + "[" * 20_000, "nests lists without end"),
         ('chosen = "nothing"\n', "speaks of no method"),
         ('base = "papr"\n', r"no recipe 'papr'.*did you mean paper"),
         ('base = "mine.toml"\n', "circle: mine.toml -> mine.toml"),

@@ -1,5 +1,6 @@
 """The cellularity of a tumour bed, from summaries of slides, for the Residual Cancer Burden."""
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,9 @@ NOT_OF_A_READER: Final = (
     "Cancer Burden; make a reader's scale with `cellularity recalibrate` and score the slide "
     "with that model set."
 )
+
+LARGEST: Final = 1e6
+"""mm2 of tissue, which no slide has."""
 
 Limits = tuple[float, float]
 
@@ -119,9 +123,9 @@ def _ends(region: Mapping[str, Any], method: str) -> list[float | None]:
     """Mean, low and high of a method, 0 to 1, or None where there is none."""
     given = [region[end][method] for end in ("mean", "low", "high")]
     ends = [None if end is None else float(end) for end in given]
-    mean, low, high = (math.nan if end is None else end for end in ends)
-    low, high = (mean if math.isnan(end) else end for end in (low, high))
-    tissue = float(region["tissue_mm2"])
-    if ends[0] is not None and not (0 <= low <= mean <= high <= 1 and 0 < tissue < math.inf):
+    mean, low, high = ends
+    known = [0.0, *(end for end in (low, mean, high) if end is not None), 1.0]
+    in_order = all(a <= b for a, b in itertools.pairwise(known))
+    if not in_order or (mean is not None and not 0 < float(region["tissue_mm2"]) < LARGEST):
         raise ValueError(f"{method} has the mean {ends[0]} and the limits {ends[1:]}")
     return ends

@@ -305,7 +305,7 @@ def _open(path: Path, name: str) -> openslide.OpenSlide:
 
 
 def _check_whole(path: Path, name: str) -> None:
-    """Refuse a TIFF whose tiles lie beyond its end, or that has none.
+    """Refuse a TIFF whose tiles lie beyond its end, are too few for its size, or are none.
 
     OpenSlide would say so only when it comes to that tile.
     """
@@ -315,12 +315,21 @@ def _check_whole(path: Path, name: str) -> None:
             end = max((_end(page) for page in file.pages), default=size + 1)
             keys = [page.keyframe for page in file.pages]
             tiled = any(key is not None and key.is_tiled for key in keys)
+            lacks = any(
+                key is not None and key.is_tiled and len(page.dataoffsets) < math.prod(key.chunked)
+                for page, key in zip(file.pages, keys, strict=True)
+            )
     except OSError:
         raise
     except Exception:
         return  # of a kind that OpenSlide may know all the same
     if not 0 < end <= size:
         raise SlideError(f"{name} breaks off after {size:,} bytes; copy or export it again.")
+    if lacks:
+        raise SlideError(
+            f"{name} lists fewer tiles than its size needs, so it is damaged; copy or export it "
+            "again."
+        )
     if not tiled:
         raise SlideError(
             f"{name} is a picture without tiles and not a slide; score it with `cellularity "

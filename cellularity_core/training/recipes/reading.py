@@ -93,6 +93,8 @@ def toml_table(path: Path) -> Table:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ModelError(f"{path.name} is not TOML: {error}.") from error
+    except RecursionError as error:
+        raise ModelError(f"{path.name} is not a recipe: it nests lists without end.") from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{path.name} is not text in UTF-8; save it as such.") from error
     except OSError as error:
