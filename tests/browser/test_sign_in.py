@@ -20,7 +20,7 @@ from conftest import ROOT, START_SECONDS, free_port, unavailable
 from sqlalchemy import Engine
 
 from db import records
-from db.session import connect, database_url, transaction
+from db.session import connect, database_url, snapshot, transaction
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -33,6 +33,7 @@ SLOW = 60_000
 PEOPLE = (
     {"sub": "sub-ada", "name": "Ada Admin", "email": "ada@example.org"},
     {"sub": "sub-kim", "name": "Kim *Lee*", "email": "kim@example.org"},
+    {"sub": "sub-eve", "name": "<img src=x onerror=alert(1)>![](http://127.0.0.1:9/a.png)"},
 )
 SECRETS = """
 [auth]
@@ -252,6 +253,41 @@ def test_a_cookie_that_the_app_did_not_sign_is_worth_nothing(
     page = context.new_page()
     page.goto(f"{served.url}/people")
     page.get_by_role("button", name="Sign in").wait_for()
+
+
+def test_a_name_runs_nothing_and_loads_nothing(context: "BrowserContext", served: Served) -> None:
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: pytest.fail(f"a name ran a script: {dialog.message}"))
+    name = PEOPLE[2]["name"]
+    sign_in(page, served, PEOPLE[2]["sub"])
+    page.get_by_text(f"Reader: {name}", exact=True).wait_for()
+    page.goto(f"{served.url}/read")
+    page.get_by_text(f"There is nothing to read for {name}.").wait_for()
+    assert page.locator("img[src=x]").count() == 0
+    assert not [url for url in asked if ":9/" in url or url.endswith("/x")]
+
+
+def test_who_is_refused_by_the_provider_leaves_an_event(
+    context: "BrowserContext", served: Served
+) -> None:
+    page = context.new_page()
+    page.goto(served.url)
+    page.get_by_role("button", name="Sign in").wait_for()
+    page.goto(f"{served.url}/oauth2callback?error=access_denied&error_description=barred")
+    page.get_by_role("button", name="Sign in").wait_for()
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with snapshot(served.records) as db:
+            found = records.events(db, limit=1, entity="sign_in")
+        if found:
+            break
+        assert time.monotonic() < deadline, "no event of the failed sign-in"
+        time.sleep(0.1)
+    assert (found[0].actor, found[0].action) == ("nobody", "fail")
+    assert "access_denied" in found[0].new
+    assert "barred" in found[0].new
 
 
 def test_without_sign_in_an_app_open_to_others_shows_no_page(
