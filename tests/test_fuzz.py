@@ -95,6 +95,12 @@ def test_a_long_name_can_be_written(tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"")
 
 
+def test_a_label_of_a_name_too_long_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "train_labels.csv").write_text("slide,rid,y\n" + "s" * 5000 + ",1,0.5\n")
+    with pytest.raises(DataError, match="holds no image"):
+        datasets.load(f"breastpathq:{tmp_path}")
+
+
 def test_a_repeat_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("case_id,reader,score,repeat\nc1,A,0.5,0\nc1,A,0.5," + "9" * 5000 + "\n")
