@@ -179,6 +179,7 @@ def test_what_the_provider_refuses_is_in_the_trail() -> None:
     watch = failed_sign_in.watch(store())
     watch.forget()
     assert routes._LOGGER.name == failed_sign_in.SOURCE
+    routes._LOGGER.warning("Missing provider for OAuth callback; this is how signing out ends.")
     for _ in range(3):
         routes._LOGGER.error("Error during authentication: %s.", "access_denied\n" + 300 * "x")
     assert watch.writing is not None

@@ -23,6 +23,10 @@ LENGTH: Final = 200
 """Letters kept of a reason, which comes from outside."""
 
 
+_NO_SIGN_IN: Final = "Missing provider for OAuth callback"
+"""What is logged when the service sends somebody back who signed out, or a stale page does."""
+
+
 class _Watch(logging.Handler):
     """Keeps what is logged as an event."""
 
@@ -41,6 +45,8 @@ class _Watch(logging.Handler):
             self._others = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith(_NO_SIGN_IN):
+            return
         with self._lock:
             if self._last is not None and monotonic() - self._last < PAUSE:
                 self._others += 1
