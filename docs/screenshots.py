@@ -24,6 +24,7 @@ from PIL import Image, ImageColor
 from playwright.sync_api import Page, sync_playwright
 
 from cellularity_core.export import COLOURS
+from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = int(os.environ.get("PORT", "8799"))
@@ -41,6 +42,9 @@ RCB = {
     "Positive nodes": "2",
     "Largest metastasis, mm": "4",
 }
+BED = ((-0.3, -0.1), (-0.15, -0.3), (0.15, -0.28), (0.3, -0.05), (0.2, 0.25), (-0.15, 0.3))
+"""Outline of the tumour bed, from the middle of the slide, in heights of the picture."""
+
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
@@ -56,7 +60,11 @@ def running_app() -> Iterator[None]:
         command = [sys.executable, "-m", "streamlit", "run", "app.py"]
         command += ["--server.headless", "true", "--server.address", "127.0.0.1"]
         command += ["--server.port", str(PORT), "--server.fileWatcherType", "none"]
+        slide = Path(folder) / "slides" / "synthetic slide.tif"
+        slide.parent.mkdir()
+        write_synthetic_slide(slide, Mosaic.made(4000, tissue=0.6))
         environment = os.environ | {"CELLULARITY_DB": str(Path(folder) / "shots.db")}
+        environment |= {"CELLULARITY_SLIDES": str(slide.parent)}
         server = subprocess.Popen(command, cwd=ROOT, env=environment)
         try:
             for _ in range(300):
@@ -160,6 +168,25 @@ def rcb(page: Page, out: Path) -> None:
     shoot(page, out, "rcb.png", height=900)
 
 
+def slides(page: Page, out: Path) -> None:
+    """A synthetic slide, its heat map and the bed on it."""
+    page.goto(f"{URL}/slides")
+    page.get_by_role("button", name="Score the slide").click()
+    page.get_by_text("Whole tissue: mean cellularity").wait_for()
+    page.locator(READY).wait_for()
+    page.get_by_role("button", name="Draw the tumour bed").click()
+    box = page.locator(".slide canvas").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for right, down in BED:
+        page.mouse.click(x + right * box["height"], y + down * box["height"])
+    page.get_by_role("button", name="Close the outline").click()
+    page.get_by_text("Tumour bed: mean cellularity").wait_for()
+    page.get_by_text("Tumour bed", exact=True).click()
+    page.locator(".slide[data-lacking='0']").wait_for()
+    shoot(page, out, "slides.png", height=1330)
+
+
 def read(page: Page, out: Path) -> None:
     """The reader's desk, with a score half given."""
     page.goto(f"{URL}/read?reader=Reader+A")
@@ -209,6 +236,7 @@ PAGES = {
         read,
         studies,
         agreement,
+        slides,
         rcb,
         models,
         audit,

@@ -134,7 +134,7 @@ function makeSlide(root) {
     hover,
     click(place) {
       const [x, y] = spot(place);
-      if (data.state.mayLook && slot(data.edges.x, x) >= 0 && slot(data.edges.y, y) >= 0) send("place", [x, y]);
+      if (data.state.mayLook && slot(data.edges.x, x) >= 0 && slot(data.edges.y, y) >= 0) send("place", [[x, y]]);
     },
     draws: () => draft !== null,
     stroke(place, phase) {
