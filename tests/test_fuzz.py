@@ -1,6 +1,6 @@
 """Broken inputs to every reader: refused in a sentence, or read; never a crash, a hang or a leak.
 
-A few hundred in every run, the same ones each time; all 20,000 with ``CELLULARITY_FUZZ=1``,
+A few hundred in every run, the same ones each time; all 20,000 with ``CELLULARITY_FUZZ=0``,
 or others with another number there. What was found that way is below by name.
 """
 
@@ -36,6 +36,7 @@ from cellularity_core.slides.run import score_slide
 from cellularity_core.slides.store import FILE, Store
 from cellularity_core.slides.writing import SUMMARY
 
+ALL = "CELLULARITY_FUZZ" in os.environ
 SEED = int(os.environ.get("CELLULARITY_FUZZ", "0"))
 
 
@@ -54,9 +55,9 @@ def test_whole_inputs_are_read(tmp_path: Path) -> None:
             assert len(refused) < 3, (name, refused)  # two images of the list are not there
 
 
-@pytest.mark.timeout(7200 if SEED else 300)
+@pytest.mark.timeout(7200 if ALL else 300)
 def test_nothing_crashes_hangs_or_leaves_its_folder(tmp_path: Path) -> None:
-    counts = {name: of.tries if SEED else of.quick for name, of in TARGETS.items()}
+    counts = {name: of.tries if ALL else of.quick for name, of in TARGETS.items()}
     counts = {name: count for name, count in counts.items() if count}
     for name, found in watch(counts, tmp_path, SEED).items():
         assert not found.wrong, f"{name}: {json.dumps(found.wrong[:3], indent=1)}"
@@ -70,7 +71,9 @@ def test_nothing_crashes_hangs_or_leaves_its_folder(tmp_path: Path) -> None:
 def test_the_watch_sees_what_goes_wrong(tmp_path: Path) -> None:
     counts = dict.fromkeys(MISBEHAVING, 1)
     for kind, found in watch(counts, tmp_path, seconds=0.6).items():
-        assert [told["kind"] for told in found.wrong] == [kind]
+        # To fill that much memory may be slow on a busy machine, too.
+        besides = {"slow"} if kind == "memory" else set()
+        assert {told["kind"] for told in found.wrong} - besides == {kind}
 
 
 @pytest.mark.parametrize(

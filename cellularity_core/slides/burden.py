@@ -97,7 +97,10 @@ def _bed(path: Path, method: str) -> _Bed:
     if scale == WEAK_SCALE:
         raise SlideError(f"The scores in {name} {NOT_OF_A_READER}")
     if not reliable:
-        raise SlideError(f"The scores in {name} cannot be relied on: {notes}")
+        raise SlideError(
+            f"The scores in {name} cannot be relied on ({notes.rstrip('. ')}); type a cellularity "
+            "that a pathologist has read, with --ca."
+        )
     if found is None:
         raise SlideError(
             f"{name} has no region, and the mean over all tissue is not that of the tumour bed; "
