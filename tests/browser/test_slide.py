@@ -44,7 +44,7 @@ def page(
         patch.setenv(FOLDER, str(slide.parent))
         with served(ROOT / "app.py", records) as url:
             context = chromium.new_context(
-                viewport={"width": 1280, "height": 1600}, reduced_motion="reduce"
+                viewport={"width": 1280, "height": 3500}, reduced_motion="reduce"
             )
             page = context.new_page()
             page.set_default_timeout(90_000)
@@ -149,7 +149,13 @@ def test_a_bed_is_drawn_and_a_place_opened(page: "Page") -> None:
     page.get_by_role("heading", name="Tile 0.26 mm right, 0.26 mm down").wait_for()
     page.locator(".viewer-status:visible").get_by_text("Area above").wait_for()
     complete(page)
-    assert not findings(page, "Slide")
+    found = findings(page, "Slide")
+    page.set_viewport_size({"width": 820, "height": 3500})
+    complete(page)
+    found += findings(page, "Slide, narrow")
+    page.set_viewport_size({"width": 1280, "height": 3500})
+    complete(page)
+    assert not found, "\n".join(found)
 
 
 def test_a_hot_spot_is_gone_to(page: "Page") -> None:
