@@ -182,8 +182,8 @@ def slides(page: Page, out: Path) -> None:
         page.mouse.click(x + right * box["height"], y + down * box["height"])
     page.get_by_role("button", name="Close the outline").click()
     page.get_by_text("Tumour bed: mean cellularity").wait_for()
-    page.get_by_text("Tumour bed", exact=True).click()
     page.locator(".slide[data-lacking='0']").wait_for()
+    page.get_by_role("heading", name="Slide").scroll_into_view_if_needed()
     shoot(page, out, "slides.png", height=1330)
 
 
