@@ -50,8 +50,8 @@ class CompiledNetwork(Network):
     threads : int
         Calls that may run at once, one core each.
     precision : {"f32", "bf16"}
-        In bfloat16 a score moves by about 0.002, and a CPU that multiplies it is three to
-        four times as fast; one that does not is slower.
+        In bfloat16 a score moves by about 0.001, and a CPU that multiplies it is about twice
+        as fast; one that does not is slower.
 
     Attributes
     ----------
