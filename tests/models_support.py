@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from access_support import AUTH, ISSUER
 from PIL import Image
 from streamlit import config
 from streamlit.runtime.secrets import Secrets
@@ -36,14 +37,6 @@ from pages.parts.words import percent
 ROOT = Path(__file__).resolve().parent.parent
 APP = str(ROOT / "app.py")
 SHIPPED = default_root() / "breast-1"
-ISSUER = "https://id.example.org"
-AUTH = {
-    "redirect_uri": "https://cellularity.example.org/oauth2callback",
-    "cookie_secret": "0123456789abcdef" * 2,
-    "client_id": "cellularity",
-    "client_secret": "secret",
-    "server_metadata_url": f"{ISSUER}/.well-known/openid-configuration",
-}
 Change = Callable[[dict[str, Any]], None]
 
 

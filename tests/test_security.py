@@ -137,7 +137,6 @@ def test_personal_data_of_a_file_reach_no_copy() -> None:
 
 
 def test_a_database_that_refuses_does_not_tell_the_password() -> None:
-    pytest.importorskip("psycopg")
     url = session.database_url("postgresql+psycopg://kim:s3cr3t@127.0.0.1:9/cells")
     engine = session.connect(url)
     with pytest.raises(RecordError) as told, session.transaction(engine) as db:
