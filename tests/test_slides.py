@@ -21,18 +21,15 @@ from slide_support import METHODS, FakeScorer, finished, made_slide, scoring
 from cellularity_core.cli import main
 from cellularity_core.errors import CellularityError, SlideBusy, SlideError
 from cellularity_core.patch import Patch
-from cellularity_core.quality.spoiling import grey, immunostained
 from cellularity_core.scorer import Scorer
-from cellularity_core.slides import cohort, maps, summary
+from cellularity_core.slides import cohort, maps
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import covered, read_region, region_geojson
-from cellularity_core.slides.run import Scoring, planned, score_slide
-from cellularity_core.slides.sampling import WIDEN, sampling_error
+from cellularity_core.slides.run import Scoring, score_slide
+from cellularity_core.slides.sampling import WIDEN
 from cellularity_core.slides.scoring import AHEAD, TileResult, score_tile, score_tiles
-from cellularity_core.slides.stain import other_stain
 from cellularity_core.slides.store import FILE, Store
-from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 1700
@@ -76,15 +73,6 @@ def geojson(path: Path, *polygons: list[list[float]], kind: str = "collection") 
 
 def square(x: float, y: float, side: float) -> list[list[float]]:
     return [[x, y], [x + side, y], [x + side, y + side], [x, y + side]]
-
-
-def restained_slide(path: Path, stain: str) -> Mosaic:
-    """Write a slide of 9 tiles without the colours of H&E; what it was made of."""
-    change = {"grey": grey, "immunostain": lambda p: immunostained(p, "nuclear", 1.0, 0)}[stain]
-    mosaic = Mosaic.made(1100, tissue=1)
-    pieces = (mosaic.pieces[0], *map(change, mosaic.pieces[1:]))
-    write_synthetic_slide(path, replace(mosaic, pieces=pieces))
-    return mosaic
 
 
 @pytest.mark.parametrize("methods", [(), pytest.param(("gbt",), marks=pytest.mark.slow)])
@@ -336,146 +324,6 @@ def test_a_region_that_cannot_be_used(tmp_path: Path, content: str, words: str) 
     (tmp_path / "r.geojson").write_text(content)
     with pytest.raises(SlideError, match=words):
         read_region(tmp_path / "r.geojson", 500, 500)
-
-
-@pytest.mark.parametrize("stain", ["immunostain", "grey"])
-def test_another_stain_is_told_before_the_scoring(tmp_path: Path, stain: str, capsys) -> None:
-    path = tmp_path / "ihc.tif"
-    mosaic = restained_slide(path, stain)
-    scorer = FakeScorer(strict=True)
-    with pytest.raises(SlideError) as refused:
-        score_slide(path, scoring(scorer), tmp_path / "ihc")
-    assert str(refused.value) == (
-        "ihc.tif is not scored, as 9 of 9 tiles looked at do not have the colours of haematoxylin "
-        "and eosin (an immunostain, fluorescence or grey?); give the H&E slide, or --any-stain to "
-        "score this one all the same."
-    )
-    assert scorer.seen == [] and finished(tmp_path / "ihc") == 0
-    # in a cohort the others are scored
-    slides = [tmp_path / "ihc.tif", tmp_path / "he.tif"]
-    write_synthetic_slide(slides[1], mosaic)
-    _, errors = cohort.score_slides(map(cohort.Entry, slides), scoring(scorer), tmp_path / "all")
-    assert errors == [("ihc.tif", str(refused.value))]
-    assert {name.split()[0] for name in scorer.seen} == {"he.tif"}
-    if stain == "grey":
-        options = ["--models", "gbt", "--device", "cpu", "--out", str(tmp_path / "command")]
-        assert main(["slide", str(path), *options]) == 1
-        assert str(refused.value) in capsys.readouterr().err
-
-
-def test_another_stain_is_scored_on_request_and_has_no_mean(tmp_path: Path) -> None:
-    restained_slide(tmp_path / "ihc.tif", "immunostain")
-    strict = scoring(FakeScorer(strict=True))
-    found = score_slide(tmp_path / "ihc.tif", strict, tmp_path / "ihc", any_stain=True)
-    assert found["notes"] == [summary.NOT_HE]
-    assert found["reliable"] is False
-    assert found["tissue"]["mean"] == {"gbt": None, "combined": None}
-    assert np.isnan(tifffile.imread(tmp_path / "ihc" / "maps.ome.tif")[0]).all()
-    feature = json.loads((tmp_path / "ihc" / "tiles.geojson").read_text())["features"][0]
-    assert feature["properties"]["classification"]["name"] == "not fit to score"
-    assert "gbt" not in feature["properties"]["measurements"]
-    # were all tiles fit after all, the summary would still say what was seen
-    lax = score_slide(tmp_path / "ihc.tif", scoring(FakeScorer()), tmp_path / "lax", any_stain=True)
-    assert lax["notes"][0].startswith("This slide was scored on request, although 9 of 9 tiles")
-
-
-def test_the_stain_is_that_of_most_of_the_tissue(tmp_path: Path) -> None:
-    mosaic = Mosaic.made(2560, tissue=1)
-    brown = tuple(immunostained(piece, "stroma", 1.0, 0) for piece in mosaic.pieces[1:])
-    kinds = np.tile(np.arange(1, 5), (5, 2))[:, :5]
-    for columns, is_told in ((2, False), (3, True)):
-        mixed = kinds.copy()
-        mixed[:, :columns] += 4
-        path = tmp_path / f"{columns}.tif"
-        made = replace(mosaic, pieces=(*mosaic.pieces, *brown), kinds=mixed)
-        write_synthetic_slide(path, made)
-        slide = Slide(path)
-        with planned(slide, scoring(FakeScorer()), tmp_path / str(columns)) as store:
-            assert (
-                other_stain(store).startswith("14 of 24 tiles") is is_told
-            )  # one brown is passed over
-            assert is_told or other_stain(store) == ""
-
-
-def test_a_blank_slide_is_told(tmp_path: Path) -> None:
-    made_slide(tmp_path / "s.tif", 1100, tissue=0)
-    found = score_slide(tmp_path / "s.tif", scoring(FakeScorer()), tmp_path / "out")
-    assert found["notes"] == [summary.NO_TISSUE]
-    assert found["tissue"]["tiles"] == 0
-
-
-def test_a_slide_mostly_unfit_says_why() -> None:
-    tile = Tile(0, 0, 0, 0, 100, 100)
-    content = {"tissue": 1.0, "scores": {"gbt": [0.5, 0.4, 0.6]}, "counts": {}}
-    area = summary.Area()
-    for flags, reliable in ((["fold", "blurred"], False), (["fold"], True), (["blurred"], False)):
-        entry = content | {"flags": flags, "reliable": reliable}
-        area.add(TileResult.from_json(tile, entry), 0.5)
-    assert "67% of the tissue is not fit to score, mostly for the flag blurred" in str(
-        summary.verdict(area)
-    )
-    assert area.record(("gbt",))["mean"] == {"gbt": 0.5}
-
-
-def tile_result(x: int, value: float, half: float, **changes: object) -> TileResult:
-    scores = {"gbt": [value, value - half, value + half]}
-    content = {"tissue": 1.0, "scores": scores, "counts": {}, "flags": [], "reliable": True}
-    return TileResult.from_json(Tile(0, x // 100, x, 0, 100, 100), content | changes)
-
-
-def test_an_interval_of_a_mean_is_that_of_tiles_that_err_alike() -> None:
-    small = tile_result(0, 0.2, 0.1, tissue=0.5)
-    large = tile_result(100, 0.5, 0.2)
-    area, _ = summary.add_up([small, large], 0.5)
-    assert area.mean("gbt") == pytest.approx((0.5 * 0.2 + 0.5) / 1.5)
-    # an error of each tile that is the same share of its own half width
-    for share in (-1, 1):
-        wide = share * WIDEN
-        shifted = (0.5 * (0.2 + wide * 0.1) + 0.5 + wide * 0.2) / 1.5
-        assert area.interval("gbt")[share > 0] == pytest.approx(shifted)
-    record = area.record(("gbt", "cascade"))
-    ends = record["low"]["gbt"], record["high"]["gbt"]
-    assert ends == pytest.approx(area.interval("gbt"), abs=1e-6)
-    assert record["low"]["cascade"] is record["mean"]["cascade"] is None
-    assert summary.Area().interval("gbt") is summary.Area().mean("gbt") is None
-
-
-def test_slides_of_a_case_count_by_their_area() -> None:
-    first, _ = summary.add_up([tile_result(0, 0.25, 0.125)], 0.5)
-    second, _ = summary.add_up([tile_result(0, 0.75, 0.125)] * 3, 0.5)
-    both, _ = summary.add_up([tile_result(0, 0.25, 0.125), *[tile_result(0, 0.75, 0.125)] * 3], 0.5)
-    case = summary.joined([first, second])
-    assert case == replace(both, slides=[*first.slides, *second.slides])
-    assert case.interval("gbt") == pytest.approx((0.625 - WIDEN * 0.125, 0.625 + WIDEN * 0.125))
-    assert both.mean("gbt") == pytest.approx(0.625)
-    assert first.mean("gbt") == pytest.approx(0.25)
-
-
-def test_a_slide_with_unfit_tiles_counts_by_all_its_tissue() -> None:
-    whole, _ = summary.add_up([tile_result(0, 0.25, 0.125)], 0.5)
-    values = (0.7, 0.75, 0.8)
-    tiles = [tile_result(100 * k, value, 0.125) for k, value in enumerate(values, 1)]
-    unfit = tile_result(0, 0.1, 0.125, reliable=False)
-    part, _ = summary.add_up([unfit, *tiles], 0.5)
-    case = summary.joined([whole, part])
-    assert case.mean("gbt") == pytest.approx((0.25 + 4 * 0.75) / 5)
-    sampled = sampling_error([[np.nan, *values]], np.ones((1, 4))).half_width * 4 / 5
-    for shared, of_tile in ((1, 1), (0, ((1 / 5) ** 2 + (4 / 5) ** 2 / 4) ** 0.5)):
-        half = np.hypot(sampled, WIDEN * 0.125 * of_tile)
-        assert case.interval("gbt", shared) == pytest.approx((0.65 - half, min(1, 0.65 + half)))
-    nothing, _ = summary.add_up([unfit], 0.5)
-    case = summary.joined([whole, nothing])
-    assert case.mean("gbt") == pytest.approx(0.25)
-    assert case.interval("gbt") is None
-
-
-def test_hot_spots_are_fit_and_within_the_region() -> None:
-    tiles = [tile_result(100 * k, value, 0.1) for k, value in enumerate((0.1, 0.9, 0.5, 0.7))]
-    tiles.append(tile_result(400, 1.0, 0.1, reliable=False))
-    assert [t.tile.column for t in summary.hottest(tiles, "gbt", 3)] == [1, 3, 2]
-    bed = shapely.box(0, 0, 251, 100)
-    assert [t.tile.column for t in summary.hottest(tiles, "gbt", 3, bed)] == [1, 2, 0]
-    assert summary.hottest(tiles, "cascade", 3) == []
 
 
 def test_a_pixel_size_unlike_the_files_is_told(slide: Path, tmp_path: Path) -> None:
