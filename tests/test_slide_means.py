@@ -58,6 +58,19 @@ def test_an_interval_of_a_mean_is_that_of_tiles_that_err_alike() -> None:
     assert summary.Area().interval("gbt") is summary.Area().mean("gbt") is None
 
 
+def test_a_tile_with_two_flags_for_its_stain_counts_once() -> None:
+    both = tile_result(0, 0.5, 0.1, flags=["greyscale", "not-he"], reliable=False)
+    rest = [tile_result(100 * k, 0.5, 0.1) for k in (1, 2, 3)]
+    area, _ = summary.add_up([both, *rest], 0.5)
+    assert area.record(("gbt",))["flagged"] == {"greyscale": 0.25, "not-he": 0.25}
+    assert not summary.is_other_stain(area)
+    assert summary.verdict(area) is None
+    half, _ = summary.add_up([both, rest[0]], 0.5)
+    assert summary.verdict(half) == summary.NOT_HE
+    assert summary.is_other_stain(summary.joined([half, half]))
+    assert not summary.is_other_stain(summary.joined([half, area]))
+
+
 def test_slides_of_a_case_count_by_their_area() -> None:
     first, _ = summary.add_up([tile_result(0, 0.25, 0.125)], 0.5)
     second, _ = summary.add_up([tile_result(0, 0.75, 0.125)] * 3, 0.5)

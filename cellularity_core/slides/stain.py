@@ -7,7 +7,7 @@ from cellularity_core.masks import tissue_mask
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.scoring import TileResult
 from cellularity_core.slides.store import Store
-from cellularity_core.slides.summary import OTHER_STAIN, Area, is_other_stain
+from cellularity_core.slides.summary import Area, has_other_stain, is_other_stain
 
 LOOKED_AT: Final = 24
 """Tiles that are looked at, about a second in all."""
@@ -36,7 +36,7 @@ def look_at_stain(slide: Slide, store: Store) -> None:
         tissue = float(tissue_mask(patch.pixels, patch.mpp).mean())
         found = quality.assess(patch)
         area.add(TileResult(tile, tissue, {}, {}, found), slide.mpp)
-        other += "no-tissue" not in found.flags and any(f in OTHER_STAIN for f in found.flags)
+        other += "no-tissue" not in found.flags and has_other_stain(found)
     words = (
         f"{other} of {area.tiles} tiles looked at do not have the colours of haematoxylin and "
         "eosin (an immunostain, fluorescence or grey?)"

@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cellularity_core.conventions import CLASSES
 from cellularity_core.quality import FLAGS
+from cellularity_core.results import Quality
 from cellularity_core.slides.region import covered
 from cellularity_core.slides.sampling import limits, model_half_width, sampling_error
 from cellularity_core.slides.scoring import TileResult
@@ -59,6 +60,8 @@ class Area:
         Tiles with tissue, those of each slide.
     flagged_um2, spoilt_um2 : dict of str to float
         Tissue under each flag, in all tiles and in those not fit to score.
+    other_um2 : float
+        Tissue in tiles without the colours of H&E, each counted once.
     """
 
     tissue_um2: float = 0.0
@@ -73,6 +76,7 @@ class Area:
     slides: list[list[Place]] = field(default_factory=lambda: [[]])
     flagged_um2: dict[str, float] = field(default_factory=dict)
     spoilt_um2: dict[str, float] = field(default_factory=dict)
+    other_um2: float = 0.0
 
     def add(self, result: TileResult, mpp: float, share: float = 1.0) -> None:
         """Add a tile.
@@ -92,6 +96,8 @@ class Area:
         self.tiles += 1
         for name, count in result.counts.items():
             self.counts[name] += count * share
+        if has_other_stain(result.quality):
+            self.other_um2 += tissue
         for flag in result.quality.flags:
             self.flagged_um2[flag] = self.flagged_um2.get(flag, 0.0) + tissue
             if not result.quality.reliable:
@@ -197,7 +203,7 @@ def joined(areas: Iterable[Area]) -> Area:
     parts = list(areas)
     whole = Area(slides=[place for area in parts for place in area.slides])
     for area in parts:
-        for name in ("tissue_um2", "fit_um2", "tiles"):
+        for name in ("tissue_um2", "fit_um2", "tiles", "other_um2"):
             setattr(whole, name, getattr(whole, name) + getattr(area, name))
     known = sum(area.tissue_um2 for area in parts if area.fit_um2)
     for area in parts:
@@ -244,8 +250,12 @@ def add_up(
 
 def is_other_stain(area: Area) -> bool:
     """Whether at least half of the tissue has not the colours of H&E."""
-    other = sum(area.flagged_um2.get(flag, 0.0) for flag in OTHER_STAIN)
-    return area.tissue_um2 > 0 and other >= HALF * area.tissue_um2
+    return area.tissue_um2 > 0 and area.other_um2 >= HALF * area.tissue_um2
+
+
+def has_other_stain(quality: Quality) -> bool:
+    """Whether a tile has not the colours of H&E; it can carry more than one flag for that."""
+    return any(flag in OTHER_STAIN for flag in quality.flags)
 
 
 def verdict(area: Area) -> str | None:
