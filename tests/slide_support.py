@@ -1,15 +1,6 @@
-"""A fast scorer and small slides, for tests of whole slides.
+"""A fast scorer and small slides, for tests of whole slides."""
 
-As a program it scores a slide while it is killed again and again: `slide_support.py SLIDE OUT
-KILLS SEED`, with the fake scorer, or with the methods of the default model set named after it.
-"""
-
-import os
-import random
-import signal
-import sys
 import time
-import traceback
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,10 +12,9 @@ from cellularity_core.conventions import DEFAULT_SET
 from cellularity_core.model_store import open_set
 from cellularity_core.patch import Patch
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
-from cellularity_core.scorer import Scorer
-from cellularity_core.slides.run import Scoring, score_slide
+from cellularity_core.slides.run import Scoring
 from cellularity_core.slides.scoring import score_tiles
-from cellularity_core.slides.store import Store
+from cellularity_core.slides.store import FILE, Store
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 
 METHODS = ("gbt", "combined")
@@ -93,45 +83,6 @@ def finished(folder: Path) -> int:
         return sum(1 for _ in store.results())
 
 
-def started(slide: Path, out: Path, methods: tuple[str, ...]) -> int:
-    """A process that scores a slide, by the methods or by the fake scorer; its number."""
-    child = os.fork()
-    if child == 0:
-        try:
-            if methods:
-                by = Scoring.by(Scorer.open(device="cpu", methods=methods))
-            else:
-                by = scoring(FakeScorer(0.01))
-            score_slide(slide, by, out)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    return child
-
-
-def kill_and_resume(
-    slide: Path, out: Path, kills: int, seed: int, methods: tuple[str, ...] = ()
-) -> None:
-    """Start a run, kill it at a random moment, go on; then let it end. Prints tiles done.
-
-    The moments lie between the opening of the results and when a run as long as the first
-    one here would end; `uninterrupted` beside the results is that first one.
-    """
-    rng = random.Random(seed)
-    began = time.monotonic()
-    if os.waitpid(started(slide, out.parent / "uninterrupted", methods), 0)[1] != 0:
-        raise SystemExit("the run that nobody kills fails")
-    most = time.monotonic() - began
-    for _ in range(kills):
-        child = started(slide, out, methods)
-        time.sleep(rng.uniform(0, most))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        sys.stdout.write(f"{finished(out)}\n")
-    if os.waitpid(started(slide, out, methods), 0)[1] != 0:
-        raise SystemExit("the run that goes on fails")
-
-
-if __name__ == "__main__":
-    kill_and_resume(*map(Path, sys.argv[1:3]), *map(int, sys.argv[3:5]), tuple(sys.argv[5:]))
+def outputs(folder: Path) -> dict[str, bytes]:
+    """What a run wrote, but for its store of tiles."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(FILE)}

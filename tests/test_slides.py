@@ -1,11 +1,8 @@
-"""Slides scored: resumed after kills, refused where runs would mix, and what is written."""
+"""Slides scored: resumed, refused where runs would mix, and what is written."""
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +13,7 @@ import pytest
 import shapely
 import tifffile
 from PIL import Image
-from slide_support import METHODS, FakeScorer, finished, made_slide, scoring
+from slide_support import METHODS, FakeScorer, finished, made_slide, outputs, scoring
 
 from cellularity_core.cli import main
 from cellularity_core.errors import CellularityError, SlideBusy, SlideError
@@ -31,7 +28,6 @@ from cellularity_core.slides.sampling import WIDEN
 from cellularity_core.slides.scoring import AHEAD, TileResult, score_tile, score_tiles
 from cellularity_core.slides.store import FILE, Store
 
-ROOT = Path(__file__).resolve().parent.parent
 SIDE = 1700
 AWAY = [[900, 0], [990, 0], [990, 90], [900, 0]]
 PARTLY = [[400, 0], [600, 0], [600, 90], [400, 0]]
@@ -53,10 +49,6 @@ def whole(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def outputs(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(FILE)}
-
-
 def geojson(path: Path, *polygons: list[list[float]], kind: str = "collection") -> Path:
     features = [
         {
@@ -73,30 +65,6 @@ def geojson(path: Path, *polygons: list[list[float]], kind: str = "collection") 
 
 def square(x: float, y: float, side: float) -> list[list[float]]:
     return [[x, y], [x + side, y], [x + side, y + side], [x, y + side]]
-
-
-@pytest.mark.parametrize("methods", [(), pytest.param(("gbt",), marks=pytest.mark.slow)])
-def test_kills_at_random_change_nothing(
-    slide: Path, whole: Path, tmp_path: Path, methods: tuple[str, ...]
-) -> None:
-    out = tmp_path / "killed"
-    kills = "2" if methods else "6"
-    run = subprocess.run(
-        [sys.executable, "slide_support.py", str(slide), str(out), kills, "1", *methods],
-        cwd=ROOT / "tests",
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    done = list(map(int, run.stdout.split()))
-    assert done == sorted(done)
-    untouched = tmp_path / "uninterrupted"
-    assert outputs(out) == outputs(untouched)
-    assert finished(out) == finished(untouched) == finished(whole)
-    if not methods:
-        assert outputs(out) == outputs(whole)
 
 
 def test_a_run_goes_on_where_it_stopped(slide: Path, whole: Path, tmp_path: Path) -> None:
