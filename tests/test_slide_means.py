@@ -100,6 +100,23 @@ def test_a_slide_with_unfit_tiles_counts_by_all_its_tissue() -> None:
     assert case.interval("gbt") is None
 
 
+def test_the_record_tells_what_a_mean_may_be_off_by() -> None:
+    values = (0.2, 0.4, 0.6)
+    tiles = [tile_result(100 * k, value, 0.1) for k, value in enumerate(values)]
+    tiles.append(tile_result(300, 0.4, 0.1, reliable=False))
+    area, _ = summary.add_up(tiles, 0.5)
+    found = area.record(("gbt", "cascade"), {"gbt": 0.0})
+    sampled = sampling_error([[*values, np.nan]], np.ones((1, 4))).half_width
+    model = WIDEN * 0.1 / 2  # of four tiles that err each by itself
+    assert found["sampling_half_width"]["gbt"] == pytest.approx(sampled, abs=1e-6)
+    for side, end, sign in (("below", "low", -1), ("above", "high", 1)):
+        assert found[f"model_half_width_{side}"]["gbt"] == pytest.approx(model, abs=1e-6)
+        limit = np.clip(0.4 + sign * np.hypot(sampled, model), 0, 1)
+        assert found[end]["gbt"] == pytest.approx(limit, abs=1e-6)
+    names = ("sampling_half_width", "model_half_width_below", "model_half_width_above")
+    assert {found[name]["cascade"] for name in names} == {None}
+
+
 def test_hot_spots_are_fit_and_within_the_region() -> None:
     tiles = [tile_result(100 * k, value, 0.1) for k, value in enumerate((0.1, 0.9, 0.5, 0.7))]
     tiles.append(tile_result(400, 1.0, 0.1, reliable=False))

@@ -38,6 +38,26 @@ class Place(NamedTuple):
     scores: Mapping[str, float]
 
 
+class MeanError(NamedTuple):
+    """How far a mean may be off: half widths at `sampling.LEVEL`, in cellularity, 0 to 1.
+
+    Attributes
+    ----------
+    sampled : float
+        For tiles that are not fit to score, on either side.
+    below, above : float
+        For the error of the models, on one side each.
+    """
+
+    sampled: float
+    below: float
+    above: float
+
+    def around(self, mean: float) -> tuple[float, float]:
+        """Limits of a mean that may be off by so much."""
+        return limits(mean, (self.sampled, self.below), (self.sampled, self.above))
+
+
 @dataclass(slots=True)
 class Area:
     """Tiles added up, each by the area of its tissue.
@@ -141,8 +161,15 @@ class Area:
         (float, float) or None
             None where there is no mean, or too few tiles to tell.
         """
-        mean, sampled = self.mean(method), self._sampling_half_width(method)
-        if mean is None or sampled is None:
+        mean, error = self.mean(method), self.error(method, shared)
+        return None if mean is None or error is None else error.around(mean)
+
+    def error(self, method: str, shared: float = 1.0) -> MeanError | None:
+        """What `interval` joins; None where that is."""
+        if self.mean(method) is None:
+            return None
+        sampled = self._sampling_half_width(method)
+        if sampled is None:
             return None
         once, twice = self.fit_um2, self.fit_um2 * self.tissue_um2
         below, above = (
@@ -152,7 +179,7 @@ class Area:
                 (self.highs[method] - self.sums[method], self.highs2[method]),
             )
         )
-        return limits(mean, (sampled, below), (sampled, above))
+        return MeanError(sampled, below, above)
 
     def _sampling_half_width(self, method: str) -> float | None:
         """Of the mean, for tiles without a score; slides have nothing to do with each other."""
@@ -172,19 +199,28 @@ class Area:
     def record(
         self, methods: Sequence[str], shared: Mapping[str, float] | None = None
     ) -> dict[str, Any]:
-        """For the summary: means and limits 0 to 1, areas in mm2, shares of the tissue 0 to 1.
+        """For the summary: areas in mm2, shares of the tissue 0 to 1, all else 0 to 1 as scores.
 
         `shared` is that of `interval`, by method.
         """
         known = shared or {}
-        ends = {m: self.interval(m, known.get(m, 1.0)) or (None, None) for m in methods}
+        means = {m: self.mean(m) for m in methods}
+        errors = {m: self.error(m, known.get(m, 1.0)) for m in methods}
+        ends = {
+            m: (None, None) if mean is None or (error := errors[m]) is None else error.around(mean)
+            for m, mean in means.items()
+        }
+        halves = {m: (None,) * 3 if error is None else error for m, error in errors.items()}
         return {
             "tiles": self.tiles,
             "tissue_mm2": round(self.tissue_um2 / 1e6, 6),
             "fit_mm2": round(self.fit_um2 / 1e6, 6),
-            "mean": {m: _rounded(self.mean(m)) for m in methods},
+            "mean": {m: _rounded(mean) for m, mean in means.items()},
             "low": {m: _rounded(ends[m][0]) for m in methods},
             "high": {m: _rounded(ends[m][1]) for m in methods},
+            "sampling_half_width": {m: _rounded(half[0]) for m, half in halves.items()},
+            "model_half_width_below": {m: _rounded(half[1]) for m, half in halves.items()},
+            "model_half_width_above": {m: _rounded(half[2]) for m, half in halves.items()},
             "nuclei": {name: round(count) for name, count in self.counts.items()},
             "flagged": {
                 flag: round(self.flagged_um2[flag] / self.tissue_um2, 4)
