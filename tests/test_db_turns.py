@@ -1,7 +1,10 @@
-"""Writers take turns in the order of asking."""
+"""Turns come in the order of asking, to writers and to sessions that score."""
 
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,18 @@ from db import records, session
 from db.errors import RecordError
 from db.session import transaction
 from db.turns import Turns
+
+
+def wait_for(fact: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def in_a_thread(work: Callable[[], object]) -> object:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
 
 
 def test_turns_come_in_the_order_of_asking() -> None:
@@ -25,8 +40,7 @@ def test_turns_come_in_the_order_of_asking() -> None:
 
             threads.append(threading.Thread(target=take))
             threads[-1].start()
-            while turns.waiting <= number:
-                time.sleep(0.001)
+            wait_for(lambda: turns.waiting == len(threads))
     for thread in threads:
         thread.join()
     assert order == list(range(20))
@@ -53,6 +67,68 @@ def test_a_turn_that_does_not_come_is_given_up() -> None:
         assert turns.waiting == 0
     with turns.mine(0.01):
         pass
+
+
+def test_who_waits_is_told_how_many_come_before_and_may_leave() -> None:
+    turns = Turns()
+    told: dict[str, list[int]] = {"stays": [], "leaves": [], "last": []}
+    had: list[str] = []
+    may_leave = threading.Event()
+
+    def take(name: str) -> None:
+        def tell(before: int) -> None:
+            told[name].append(before)
+            if name == "leaves" and may_leave.is_set():
+                raise KeyError("the page was left")
+
+        with suppress(KeyError), turns.mine(tell=tell):
+            assert turns.is_mine
+            had.append(name)
+            if name == "stays":
+                raise KeyError("scoring failed")
+
+    with turns.mine(0):
+        threads = []
+        for name in told:
+            threads.append(threading.Thread(target=take, args=(name,)))
+            threads[-1].start()
+            wait_for(lambda: turns.waiting == len(threads))
+        wait_for(lambda: all(told.values()))
+        assert [set(seen) for seen in told.values()] == [{1}, {2}, {3}]
+        may_leave.set()
+        wait_for(lambda: told["last"][-1] == 2)
+        assert turns.waiting == 2
+        with pytest.raises(TimeoutError):
+            in_a_thread(lambda: turns.mine(0).__enter__())
+        assert turns.waiting == 2
+    for thread in threads:
+        thread.join()
+    assert had == ["stays", "last"]
+    assert not turns.is_mine
+    with turns.mine(0):  # free again
+        pass
+
+
+def test_a_turn_that_comes_while_one_leaves_goes_to_the_next() -> None:
+    """Whatever the moment, nobody waits for a turn that was handed to who has left."""
+    turns = Turns()
+    for _ in range(200):
+        had: list[int] = []
+
+        def take(number: int, had: list[int] = had) -> None:
+            with suppress(TimeoutError), turns.mine(0.002 if number % 2 else 10):
+                had.append(number)
+
+        with turns.mine(0):
+            threads = [threading.Thread(target=take, args=(number,)) for number in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.002)
+        for thread in threads:
+            thread.join()
+        assert {0, 2} <= set(had)
+        with turns.mine(0):
+            pass
 
 
 def test_an_error_gives_the_turn_back(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -459,16 +460,15 @@ def test_files_name_the_slide_and_carry_the_bed(run: slide_run.Run, tmp_path: Pa
 def test_sessions_take_turns(slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
 
-    class Lock:
-        def __enter__(self) -> None:
-            held.append(0)
-
-        def __exit__(self, *_: object) -> None:
-            held.append(len(fake.seen))
+    @contextmanager
+    def turn() -> Iterator[None]:
+        held.append(0)
+        yield
+        held.append(len(fake.seen))
 
     fake = FakeScorer()
     fake.model_set, fake.methods, fake.views = open_set(DEFAULT_SET), ("gbt",), 1
-    models = SimpleNamespace(scorer=fake, lock=Lock())
+    models = SimpleNamespace(scorer=fake, turn=turn)
     slide = Slide(slides / "a.tif")
     tiles = [slide.grid.tile(0, 0)] * 20
     assert len(list(slide_run._in_turns(models).engine(slide, tiles))) == 20

@@ -87,7 +87,7 @@ def _made(
         if place >= files.KINDS[kind].drawn:
             yield result, patch.pixels
             continue
-        with models.lock:
+        with models.turn():
             [whole] = models.scorer.score([patch])
         yield whole, patch.pixels
 

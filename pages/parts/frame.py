@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, ParamSpec
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from cellularity_core.errors import CellularityError
 from db.errors import RecordError
@@ -25,7 +26,8 @@ _REFUSED: Final = "frame.refused"
 
 P = ParamSpec("P")
 
-_framed: ContextVar[bool] = ContextVar("framed", default=False)
+_line: ContextVar[DeltaGenerator | None] = ContextVar("line", default=None)
+"""Of the page that is run: room for one line that stays in sight while it scrolls."""
 
 _STYLE: Final = """
 <style>
@@ -45,6 +47,11 @@ _STYLE: Final = """
   text-align: center; font-size: 0.9rem; font-weight: 600;
   background: #FFF3C4; color: #3D2E00; border-top: 1px solid #E0C25A;
 }
+.waiting {
+  position: fixed; left: 50%; transform: translateX(-50%); bottom: 2.6rem; z-index: 1000;
+  padding: 0.5rem 1rem; border-radius: 0.5rem; font-weight: 600;
+  background: #5B3E8F; color: #FFFFFF;
+}
 </style>
 """
 
@@ -56,13 +63,21 @@ def harmless(text: str) -> str:
 
 @contextmanager
 def frame() -> Iterator[None]:
-    """Spacing of the page, and the line that stays in sight while it scrolls."""
+    """Spacing of the page, and the lines that stay in sight while it scrolls."""
     st.html(f'{_STYLE}<div class="research-use" role="note">{RESEARCH_USE}</div>')
-    token = _framed.set(True)
+    token = _line.set(st.empty())
     try:
         yield
     finally:
-        _framed.reset(token)
+        _line.reset(token)
+
+
+def line() -> DeltaGenerator | None:
+    """Room for one line that stays in sight, wherever on the page it is written from.
+
+    None outside a run of a page, such as while a file is made for a download.
+    """
+    return _line.get()
 
 
 def answered(callback: Callable[P, None]) -> Callable[P, None]:
@@ -88,7 +103,7 @@ def show(page: Callable[[], None]) -> None:
     for one of its own kind and runs a page that is asked for by itself, without
     what must stand around it. Such a page runs the app, which comes back here.
     """
-    if not _framed.get():
+    if _line.get() is None:
         runpy.run_path(str(_APP))
         return
     with st.container():

@@ -1,10 +1,10 @@
 """One scorer for all users, and results kept while they may be asked for again."""
 
 import gc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from threading import Lock
-from typing import Final
+from typing import Final, TypeVar
 
 import streamlit as st
 
@@ -14,12 +14,16 @@ from cellularity_core.patch import Patch
 from cellularity_core.results import PatchResult
 from cellularity_core.saliency import PlaceMap
 from cellularity_core.scorer import Scorer
+from db.turns import Turns
 from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.layers import Layers, layers_of
 from pages.parts.models_active import active_set, whole
 from pages.parts.parking import let_go
 from pages.parts.progress import work_through
+from pages.parts.waiting import turn
+
+T = TypeVar("T")
 
 KEPT: Final = 64
 """Results kept for all users together, with what is drawn: 2 to 10 MB each."""
@@ -33,11 +37,15 @@ FEW: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A scorer, the lock that lets one session at a time use it, and its trees' gain."""
+    """A scorer, the turns that sessions take at it, and its trees' gain."""
 
     scorer: Scorer
-    lock: Lock
+    turns: Turns
     gain: Mapping[str, float]
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait for this session's turn, with its place on the page; to score a patch or a few."""
+        return turn(self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ def engine(model_set: str, sha256: str) -> Engine:
     # good; without it among the candidates that takes 1 ms, not 0.2 s.
     gc.collect()
     gc.freeze()
-    return Engine(scorer, Lock(), scorer.gain())
+    return Engine(scorer, Turns(), scorer.gain())
 
 
 def chosen_engine() -> Engine:
@@ -133,11 +141,8 @@ def second_engine(first: Engine) -> Engine | None:
 def rest(engines: Iterable[Engine]) -> None:
     """Give back the memory that scoring took, where nobody scores now; the next takes it anew."""
     for each in engines:
-        if each.lock.acquire(blocking=False):
-            try:
-                each.scorer.release()
-            finally:
-                each.lock.release()
+        with suppress(TimeoutError), each.turns.mine(0):
+            each.scorer.release()
 
 
 def scored(patch: Patch, on: Engine) -> Scored:
@@ -146,19 +151,45 @@ def scored(patch: Patch, on: Engine) -> Scored:
     What is kept is keyed by all that decides a score, and never holds the name
     somebody else gave the same pixels.
     """
-    kept = _scored(*_question(patch, on), replace(patch, name="patch"), on)
+    unnamed = replace(patch, name="patch")
+    kept = _in_turn(lambda: _scored(*_question(patch, on), unnamed, on), on)
     return Scored(replace(kept.result, image=patch.name), kept.layers)
 
 
 def result_of(patch: Patch, on: Engine) -> PatchResult:
     """The result of a patch without its maps: quicker, and a hundredth of the memory."""
-    kept = _result(*_question(patch, on), replace(patch, name="patch"), on)
+    unnamed = replace(patch, name="patch")
+    kept = _in_turn(lambda: _result(*_question(patch, on), unnamed, on), on)
     return replace(kept, image=patch.name)
 
 
 def places_of(patch: Patch, on: Engine) -> dict[str, PlaceMap]:
     """Where in a patch each network finds its score, by method; kept like a result."""
-    return _places(*_question(patch, on), patch, on)
+    return _in_turn(lambda: _places(*_question(patch, on), patch, on), on)
+
+
+class _NotKept(Exception):
+    """Nothing is kept that answers, and it is not this session's turn to score."""
+
+
+def _in_turn(ask: Callable[[], T], on: Engine) -> T:
+    """What is kept, at once; else what is made when it is this session's turn.
+
+    The waiting is not part of what is kept: another session that meanwhile asks for the same
+    finds it made when its own turn comes.
+    """
+    try:
+        return ask()
+    except _NotKept:
+        with on.turn():
+            return ask()
+
+
+def _own_scorer(on: Engine) -> Scorer:
+    """The scorer, where it is this session's turn."""
+    if not on.turns.is_mine:
+        raise _NotKept
+    return on.scorer
 
 
 _Question = tuple[str, float, str, tuple[str, ...], str, int]
@@ -182,8 +213,7 @@ def _scored(
     _patch: Patch,
     _on: Engine,
 ) -> Scored:
-    with _on.lock:
-        [result] = _on.scorer.score([_patch])
+    [result] = _own_scorer(_on).score([_patch])
     plain = replace(result, activations={}, feature_maps={})
     return Scored(plain, layers_of(result))
 
@@ -199,8 +229,7 @@ def _result(
     _patch: Patch,
     _on: Engine,
 ) -> PatchResult:
-    with _on.lock:
-        [result] = _on.scorer.score([_patch], maps=False)
+    [result] = _own_scorer(_on).score([_patch], maps=False)
     return result
 
 
@@ -215,8 +244,7 @@ def _places(
     _patch: Patch,
     _on: Engine,
 ) -> dict[str, PlaceMap]:
-    with _on.lock:
-        return _on.scorer.places(_patch)
+    return _own_scorer(_on).places(_patch)
 
 
 def forget() -> None:

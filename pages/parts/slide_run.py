@@ -135,7 +135,7 @@ def _in_turns(models: Engine) -> Scoring:
 
     def engine(slide: Slide, tiles: Sequence[Tile]) -> Generator[TileResult]:
         for first in range(0, len(tiles), TURN):
-            with models.lock:
+            with models.turn():
                 found = list(score_tiles(slide, tiles[first : first + TURN], models.scorer))
             yield from found
 
