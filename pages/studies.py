@@ -65,10 +65,10 @@ def _study(study: StudyRecord, identity: access.Identity) -> None:
         line += f" · {ARMS[study.arm]} · models {study.model_set or 'none'}"
         if study.state == "closed" or identity.name not in study.readers:
             # Who reads it must not know which cases come again.
-            line += (
-                f" · {100 * study.repeat_share:.0f} % hidden repeats after "
-                f"{study.washout_days:g} days · seed {study.seed}"
+            again = (
+                f"{100 * study.repeat_share:.0f} % hidden repeats after {study.washout_days:g} days"
             )
+            line += f" · {again if study.repeat_share else 'no hidden repeats'} · seed {study.seed}"
         if study.proficiency is not None:
             line += f" · proficiency line {100 * study.proficiency:.0f} points"
         st.caption(line)

@@ -15,6 +15,9 @@ _STYLE: Final = """
 <style>
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .6rem;
   margin-bottom: .5rem; }
+@media (max-width: 1000px) {  /* threes: of five or six cards none is left alone */
+  .cards { grid-template-columns: repeat(auto-fit, minmax(max(30%, 10.5rem), 1fr)); }
+}
 .card { border: 1px solid rgba(128, 120, 140, .35); border-radius: .5rem; padding: .6rem .8rem; }
 .card.own { border: 2px solid var(--st-primary-color, #5B3E8F); }
 .card .name { font-weight: 600; }
