@@ -38,6 +38,9 @@ terms: a response is off by less than 8.5e-6 in the worst case, so a difference
 of two by less than 1.7e-5. (Seen on real maps: 1.3e-7.)
 """
 
+_RING: Final = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)
+"""The 8 neighbours of a pixel."""
+
 FloatMap = npt.NDArray[np.floating[Any]]
 
 
@@ -109,10 +112,16 @@ def log_response(image: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np
         at the border, kernels cut at 4 sigma) within float32's rounding.
     """
     gauss, second = _kernels(float(sigma))
-    border = cv2.BORDER_REFLECT
-    down = cv2.sepFilter2D(image, cv2.CV_32F, gauss, second, borderType=border)
-    across = cv2.sepFilter2D(image, cv2.CV_32F, second, gauss, borderType=border)
+    # a call for each axis: OpenCV's separable filter takes a quarter longer than its plain one
+    down = _filtered(_filtered(image, gauss[None]), second[:, None])
+    across = _filtered(_filtered(image, gauss[:, None]), second[None])
     return np.asarray(cv2.add(down, across, dst=down))
+
+
+def _filtered(
+    image: npt.NDArray[np.float32], kernel: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    return np.asarray(cv2.filter2D(image, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT))
 
 
 def scale_space(image: FloatMap) -> npt.NDArray[np.float32]:
@@ -180,15 +189,14 @@ def find_blobs(image: FloatMap, threshold: float = BLOB_THRESHOLDS[0]) -> Blobs:
         )
     space = scale_space(image)
     doubt = _DOUBT * max(1.0, float(np.abs(image).max(initial=0.0)))
-    flat = _candidates(space, threshold, doubt)
+    flat, rival = _candidates(space, threshold, doubt)
     level, row, column = np.unravel_index(flat, space.shape)
     response = space.ravel()[flat].astype(_precision(image))
 
     limits = np.array(sorted({threshold, *BLOB_THRESHOLDS}))
-    near_limit = np.abs(response[:, None] - limits).min(axis=1) <= doubt
-    unsettled = near_limit | (_rival(space, flat, level, row, column) >= response - doubt)
-
-    peak = np.ones(len(flat), bool)
+    near_limit = np.abs(response - limits[:, None]).min(axis=0) <= doubt
+    peak = response > rival
+    unsettled = (np.abs(response - rival) <= doubt) | (peak & near_limit)
     if unsettled.any():
         response[unsettled], peak[unsettled] = _settle(
             image, level[unsettled], row[unsettled], column[unsettled]
@@ -223,39 +231,25 @@ def _precision(image: FloatMap) -> type[np.floating[Any]]:
 
 def _candidates(
     space: npt.NDArray[np.float32], threshold: float, doubt: float
-) -> npt.NDArray[np.int64]:
-    """Flat indices of everything that may be a maximum above `threshold`."""
-    square = np.ones((3, 3), np.uint8)
-    highest = [cv2.dilate(plane, square) for plane in space]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Flat indices of what may be a maximum of its plane above `threshold`.
+
+    With each comes its rival: the highest response among its up to 26 neighbours.
+    """
+    around = np.empty_like(space)
     planes = []
     for k, plane in enumerate(space):
-        bar = highest[k]
-        for other in (k - 1, k + 1):
-            if 0 <= other < len(space):
-                bar = np.maximum(bar, highest[other])
-        bar = np.maximum(bar - np.float32(doubt), np.float32(threshold - doubt))
-        planes.append(np.flatnonzero(plane >= bar) + k * plane.size)
-    return np.concatenate(planes)
-
-
-def _rival(
-    space: npt.NDArray[np.float32],
-    flat: npt.NDArray[np.int64],
-    level: npt.NDArray[np.int64],
-    row: npt.NDArray[np.int64],
-    column: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float32]:
-    """Highest response among the up to 26 neighbours of each candidate."""
-    n_levels, height, width = space.shape
-    step = np.array([-1, 0, 1])
-    levels = (level[:, None] + step).clip(0, n_levels - 1)[:, :, None, None]
-    rows = (row[:, None] + step).clip(0, height - 1)[:, None, :, None]
-    columns = (column[:, None] + step).clip(0, width - 1)[:, None, None, :]
-    around = ((levels * height + rows) * width + columns).reshape(len(flat), 27)
-    values = space.ravel()[around]
-    values[around == flat[:, None]] = -np.inf
-    highest: npt.NDArray[np.float32] = values.max(axis=1, initial=-np.inf)
-    return highest
+        cv2.dilate(plane, _RING, dst=around[k])
+        chosen = (plane >= around[k] - np.float32(doubt)) & (plane >= threshold - doubt)
+        planes.append(np.flatnonzero(chosen) + k * plane.size)
+    flat = np.concatenate(planes)
+    rival = around.ravel()[flat]
+    for step in (-space[0].size, space[0].size):
+        other = flat + step
+        inside = (other >= 0) & (other < space.size)
+        for highest in (space, around):
+            rival[inside] = np.maximum(rival[inside], highest.ravel()[other[inside]])
+    return flat, rival
 
 
 def _settle(
