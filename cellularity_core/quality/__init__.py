@@ -26,6 +26,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from cellularity_core.masks import tissue_mask
 from cellularity_core.patch import Patch
 from cellularity_core.quality.artefacts import FOLD_AREA, FOLD_FATAL, PEN_AREA, PEN_FATAL, fold, pen
@@ -173,7 +175,7 @@ def assess(patch: Patch, model: Mapping[str, Any] | None = None) -> Quality:
         fatal[code] = FLAGS[code].fatal or even_if
 
     tissue = tissue_mask(patch.pixels, patch.mpp)
-    fraction = float(tissue.mean())
+    fraction = np.count_nonzero(tissue) / tissue.size
     if fraction < LITTLE_TISSUE:
         raise_flag("no-tissue" if fraction < NO_TISSUE else "little-tissue")
     if "single-channel" in patch.notes:
@@ -244,5 +246,7 @@ def rates() -> Mapping[str, Any]:
 
 @cache
 def _shipped() -> Mapping[str, Any]:
-    model: Mapping[str, Any] = json.loads(MODEL.read_text(encoding="utf-8"))
+    model: dict[str, Any] = json.loads(MODEL.read_text(encoding="utf-8"))
+    # arrays once, not at every patch
+    model["scale"]["layers"] = [tuple(map(np.asarray, layer)) for layer in model["scale"]["layers"]]
     return model

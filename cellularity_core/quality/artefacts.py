@@ -73,13 +73,13 @@ def pen(pixels: Pixels, white: npt.NDArray[np.float32], mpp: float) -> float:
         0 to 1. All stains of H&E absorb green most; blue, green and black ink do
         not, and red ink absorbs no red at all.
     """
-    density = _density(blocks(pixels, PEN_BLOCK_UM / mpp)) + np.log((white + 1) / 256)
-    density = np.maximum(density, 0)
-    total = density.sum(axis=2)
-    share = density / np.maximum(total, 1e-3)[..., None]
-    red, green, blue = share[..., 0], share[..., 1], share[..., 2]
+    clear = np.log((white + 1) / 256)[:, None, None]
+    density = np.maximum(_density(blocks(pixels, PEN_BLOCK_UM / mpp)) + clear, 0)
+    total = density.sum(axis=0)
+    share = density / np.maximum(total, 1e-3)
+    red, green, blue = share
     cool = (green < np.maximum(red, blue)) & (total > INK_DENSITY)
-    black = (np.ptp(share, axis=2) < BLACK_RANGE) & (total > BLACK_DENSITY)
+    black = (np.ptp(share, axis=0) < BLACK_RANGE) & (total > BLACK_DENSITY)
     warm = (red < RED_SHARE) & (green - blue < RED_LEAD) & (total > RED_DENSITY)
     covered = max(_largest(cool | black), _largest(warm))
     area = covered * pixels.shape[0] * pixels.shape[1] * mpp**2
@@ -110,8 +110,8 @@ def fold(pixels: Pixels, tissue: Mask, mpp: float) -> float:
         return 0.0
     brightest: Any = cv2.dilate(small, np.ones((FOLD_REACH, FOLD_REACH), np.uint8))
     density = _density(brightest)
-    total = density.sum(axis=2)
-    red = density[..., 0] / np.maximum(total, 1e-3)
+    total = density.sum(axis=0)
+    red = density[0] / np.maximum(total, 1e-3)
     stained = inside & (total > FOLD_DENSITY / 3)
     if not stained.any():
         return 0.0
@@ -130,7 +130,8 @@ def fold(pixels: Pixels, tissue: Mask, mpp: float) -> float:
 
 
 def _density(pixels: Pixels) -> Plane:
-    return np.asarray(cv2.LUT(pixels, DENSITY), np.float32)
+    """Optical density of every channel, shape (3, H, W)."""
+    return np.stack(cv2.split(cv2.LUT(pixels, DENSITY)))
 
 
 def _largest(mask: npt.NDArray[np.bool_]) -> float:

@@ -64,7 +64,7 @@ class Colours:
 
     Attributes
     ----------
-    light : ndarray of float32, shape (n, 3)
+    light : ndarray of float32, shape (3, n)
         RGB of every block.
     tissue : ndarray of bool, shape (n,)
         Where there is tissue.
@@ -84,29 +84,30 @@ class Colours:
 
 def colours(pixels: Pixels, tissue: Mask) -> Colours:
     """Blocks of 3 x 3 pixels, so that the noise of single pixels does not count."""
-    light = blocks(pixels, BLOCK)
-    share = blocks(tissue.astype(np.uint8) * 255, BLOCK)
-    step = max(1, round((light.size / 3 / SAMPLES) ** 0.5))
-    light, share = light[::step, ::step], share[::step, ::step]
-    flat = light.reshape(-1, 3).astype(np.float32)
-    brightness = np.asarray(flat.mean(axis=1), np.float32)
-    level = np.percentile(flat.max(axis=1), 99)
+    height, width = (side // BLOCK for side in tissue.shape)
+    step = max(1, round((height * width / SAMPLES) ** 0.5))
+    share = blocks(tissue.astype(np.uint8) * 255, BLOCK, step)
+    # a row a channel: sums over the channels are then over long rows
+    light = np.ascontiguousarray(blocks(pixels, BLOCK, step).reshape(-1, 3).T, np.float32)
+    brightness = np.asarray(light.mean(axis=0), np.float32)
+    level = np.percentile(light.max(axis=0), 99)
     grey = np.full(3, np.clip(level, BACKGROUND_MIN, WHITE), np.float32)
-    brightest = np.median(flat[brightness >= np.percentile(brightness, 98)], axis=0)
+    bright = brightness >= np.percentile(brightness, 98)
+    brightest = np.median(np.compress(bright, light, axis=1), axis=1)
     seen = brightest.min() > BACKGROUND_MIN and np.ptp(brightest) < BACKGROUND_CHROMA
     glass = np.asarray(brightest, np.float32) if seen else grey
-    return Colours(flat, share.ravel() > 127, brightness, grey, glass)
+    return Colours(light, share.ravel() > 127, brightness, grey, glass)
 
 
 def colour_flags(seen: Colours) -> set[str]:
     """``"greyscale"`` or ``"not-he"``, or nothing."""
     found = set()
-    if np.percentile(seen.brightness, 95) < DARK or np.percentile(seen.light.min(axis=1), 75) < DIM:
+    if np.percentile(seen.brightness, 95) < DARK or np.percentile(seen.light.min(axis=0), 75) < DIM:
         found.add("not-he")
-    inside = seen.light[seen.tissue]
-    if len(inside) == 0:
+    inside = np.compress(seen.tissue, seen.light, axis=1)
+    if inside.size == 0:
         return found
-    if np.percentile(np.ptp(inside, axis=1), 99) <= GREY_CHROMA:
+    if np.percentile(np.ptp(inside, axis=0), 99) <= GREY_CHROMA:
         return found | {"greyscale"}
     green = _green(inside, seen.grey)
     if seen.glass is not seen.grey:
@@ -121,22 +122,22 @@ def _green(light: Light, white: Light) -> npt.NDArray[np.float64]:
 
     Parameters
     ----------
-    light : ndarray, shape (n, 3)
+    light : ndarray, shape (3, n)
         RGB of tissue.
     white : ndarray, shape (3,)
         RGB of no tissue.
     """
-    density = np.maximum(-np.log((light + 1) / (white + 1)), 0)
-    total = density.sum(axis=1)
+    density = np.maximum(-np.log((light + 1) / (white[:, None] + 1)), 0)
+    total = density.sum(axis=0)
     stained = total > STAINED_DENSITY
     if not stained.any():
         return np.zeros(3)
-    density, total = density[stained], total[stained]
-    lead = (density[:, 1] - np.maximum(density[:, 0], density[:, 2])) / total
+    (red, green, blue), total = np.compress(stained, density, axis=1), total[stained]
+    lead = (green - np.maximum(red, blue)) / total
     dense = total > DENSE
     return np.array(
         [
-            density[:, 1].sum() / total.sum(),
+            green.sum() / total.sum(),
             (lead >= -GREEN_SLACK).mean(),
             np.percentile(lead[dense] if dense.any() else lead, 90),
         ]

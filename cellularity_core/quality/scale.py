@@ -53,7 +53,7 @@ def measures(parts: Sequence[View]) -> Vector | None:
     ndarray, shape (50,), or None
         None where there is too little tissue to tell.
     """
-    if sum(int(part.tissue.sum()) for part in parts) < MEASURABLE:
+    if sum(np.count_nonzero(part.tissue) for part in parts) < MEASURABLE:
         return None
     moments = sum(_moments(part) for part in parts)
     assert isinstance(moments, np.ndarray)
@@ -79,7 +79,7 @@ def measures(parts: Sequence[View]) -> Vector | None:
 
 def _moments(part: View) -> npt.NDArray[np.float64]:
     """Sums over tissue by band: weight, 2nd, 3rd and 4th power, blobs; shape (10, 5)."""
-    plane = np.asarray(cv2.LUT(np.ascontiguousarray(part.pixels[..., 0]), DENSITY), np.float32)
+    plane = np.asarray(cv2.LUT(cv2.extractChannel(part.pixels, 0), DENSITY), np.float32)
     weight = part.tissue.astype(np.float32)
     rows = []
     for octave in range(OCTAVES):
@@ -106,8 +106,7 @@ def _moments(part: View) -> npt.NDArray[np.float64]:
 
 def _thickness(part: View) -> npt.NDArray[np.float64]:
     """How much of what is dark lies how deep; then its area, mean depth x area, tissue."""
-    red: Any = np.ascontiguousarray(part.pixels[..., 0])
-    red = cv2.GaussianBlur(red, (0, 0), NUCLEAR_SIGMA)
+    red: Any = cv2.GaussianBlur(cv2.extractChannel(part.pixels, 0), (0, 0), NUCLEAR_SIGMA)
     inside = red[part.tissue]
     if len(inside) == 0:
         return np.zeros(len(THICKNESS) + 3)

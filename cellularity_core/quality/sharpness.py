@@ -47,16 +47,16 @@ def focus(parts: Sequence[View]) -> float:
     measured = 0
     for part in parts:
         grey = np.asarray(cv2.cvtColor(part.pixels, cv2.COLOR_RGB2GRAY), np.float32)
-        weight = part.tissue.astype(np.float32)
-        measured += int(part.tissue.sum())
+        tissue = part.tissue.view(np.uint8)
+        measured += cv2.countNonZero(tissue)
         first = smooth(grey, FINE_SIGMA)
-        fine += _bending(first, weight)
+        fine += _bending(first, tissue)
         low, high = COARSE_SIGMAS
         second = smooth(first, (low**2 - FINE_SIGMA**2) ** 0.5, out=grey)
         # smooth enough to be followed on every other pixel
-        second, weight = halved(second), halved(weight)
+        second = halved(second)
         band = second - smooth(second, (high**2 - low**2) ** 0.5 / 2)
-        coarse += 4 * float(np.vdot(band * weight, band))
+        coarse += 4 * cv2.norm(band, cv2.NORM_L2SQR, halved(tissue))
     if measured == 0:
         return float("inf")
     least = float(fine.min())
@@ -65,15 +65,14 @@ def focus(parts: Sequence[View]) -> float:
     return float(np.sqrt(least / max(coarse, 1e-9)))
 
 
-def _bending(plane: Plane, weight: Plane) -> npt.NDArray[np.float64]:
-    """Sum of squared second differences along each of `DIRECTIONS`."""
+def _bending(plane: Plane, tissue: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Sum of squared second differences along each of `DIRECTIONS` within tissue."""
     found = []
-    bend, weighted = np.empty_like(plane), np.empty_like(plane)
+    bend = np.empty_like(plane)
     for down, right in DIRECTIONS:
         kernel = np.zeros((3, 3), np.float32)
         kernel[1 + down, 1 + right] = kernel[1 - down, 1 - right] = -1
         kernel[1, 1] = 2
         cv2.filter2D(plane, -1, kernel / (down**2 + right**2), dst=bend)
-        np.multiply(bend, weight, out=weighted)
-        found.append(float(np.vdot(weighted, bend)))
+        found.append(cv2.norm(bend, cv2.NORM_L2SQR, tissue))
     return np.array(found)

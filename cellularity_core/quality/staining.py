@@ -34,19 +34,20 @@ def stain(seen: Colours) -> Vector | None:
         the same where haematoxylin is, and the median density. None where too
         little is stained.
     """
-    light = seen.light[seen.tissue]
-    density = np.maximum(-np.log((light + 1) / (seen.glass + 1)), 0.0)
-    total = density.sum(axis=1)
-    density = density[total > DENSE]
-    if len(density) < ENOUGH:
+    light = np.compress(seen.tissue, seen.light, axis=1)
+    density = np.maximum(-np.log((light + 1) / (seen.glass[:, None] + 1)), 0.0)
+    total = density.sum(axis=0)
+    dense = total > DENSE
+    density, total = np.compress(dense, density, axis=1), total[dense]
+    if len(total) < ENOUGH:
         return None
-    share = density[:, 0] / density.sum(axis=1)
+    share = density[0] / total
     low, high = np.percentile(share, [QUARTER, 100 - QUARTER])
     found = []
-    for part in (density[share <= low], density[share >= high]):
-        red, green, blue = np.maximum(part.sum(axis=0), 1e-3)
+    for part in (share <= low, share >= high):
+        red, green, blue = np.maximum(np.compress(part, density, axis=1).sum(axis=1), 1e-3)
         found += [np.log(red / green), np.log(blue / green)]
-    return np.array([*found, np.log(np.median(density.sum(axis=1)))])
+    return np.array([*found, np.log(np.median(total))])
 
 
 def distance(measured: Vector, model: Mapping[str, Any]) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Plane = npt.NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
 
 WORKING_MPP: Final = 0.5
 """um/px that finer patches are brought to; coarser ones stay as they are."""
@@ -84,15 +85,22 @@ def _windows(shape: tuple[int, ...], scale: float) -> Iterator[tuple[slice, slic
             yield row, column
 
 
-def blocks(image: npt.NDArray[np.uint8], side: float) -> npt.NDArray[np.uint8]:
-    """Means of square blocks of about `side` pixels; what is left at the edges is dropped."""
+def blocks(image: npt.NDArray[np.uint8], side: float, step: int = 1) -> npt.NDArray[np.uint8]:
+    """Means of square blocks of about `side` pixels; what is left at the edges is dropped.
+
+    Only every `step`-th row and column of blocks is made.
+    """
     whole = max(1, min(round(side), *image.shape[:2]))
     height, width = (length // whole for length in image.shape[:2])
     inner = image[: height * whole, : width * whole]
-    return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    if step > 1:
+        rows = inner.reshape(height, whole, *inner.shape[1:])[::step]
+        height, inner = len(rows), rows.reshape(-1, *inner.shape[1:])
+    means = cv2.resize(inner, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(means[:, ::step], np.uint8)
 
 
-def halved(plane: Plane) -> Plane:
+def halved(plane: npt.NDArray[T]) -> npt.NDArray[T]:
     """Every second row and column."""
     return np.ascontiguousarray(plane[::2, ::2])
 
