@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cellularity_core.conventions import FEATURE_PIXELS
 from cellularity_core.errors import DataError, ModelError
 from cellularity_core.features import FEATURE_NAMES
+from cellularity_core.openmp import import_lightgbm
 from cellularity_core.tree_text import checked
 
 ROUNDS: Final = 600
@@ -188,8 +189,7 @@ def train(
             f"Cellularity runs from {truth.min():g} to {truth.max():g}; "
             "give it as a fraction between 0 and 1."
         )
-    import lightgbm
-
+    lightgbm = import_lightgbm()
     data = lightgbm.Dataset(
         rows,
         label=truth,
@@ -328,8 +328,7 @@ def _checked(x: npt.ArrayLike) -> Floats:
 def _parse(text: str, name: str) -> Any:
     """A LightGBM booster of whole, undamaged text over our 81 features."""
     trees = checked(text, name, _STORED_NAMES)
-    import lightgbm
-
+    lightgbm = import_lightgbm()
     try:
         return lightgbm.Booster(model_str=trees)
     except lightgbm.basic.LightGBMError as error:

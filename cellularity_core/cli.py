@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if os.environ.get(DEBUG):
             raise
-        complain(f"{error.strerror or error}: {error.filename or 'a file'}")
+        complain(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     except Exception as error:
         if os.environ.get(DEBUG):
             raise

@@ -7,7 +7,6 @@ scores; a test holds both pipelines to each other.
 
 from typing import Any, Final
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 import shap
@@ -18,6 +17,7 @@ from cellularity_core.blobs import BLOB_THRESHOLDS, SIGMAS
 from cellularity_core.conventions import CLASSES, COMBINED, FEATURE_MPP, FEATURE_PIXELS, METHODS
 from cellularity_core.features import AREA_THRESHOLDS
 from cellularity_core.model_store import ModelSet
+from cellularity_core.openmp import import_lightgbm
 from cellularity_core.patch import Patch
 from cellularity_core.resample import resize
 from cellularity_core.scorer import VIEWS
@@ -67,7 +67,7 @@ class NaivePipeline:
             }
         }
         self._model_set = model_set
-        self._trees = lightgbm.Booster(model_file=str(model_set.file("gbt.txt")))
+        self._trees = import_lightgbm().Booster(model_file=str(model_set.file("gbt.txt")))
         self._explainer = shap.TreeExplainer(self._trees)
 
     def score(self, patch: Patch) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
