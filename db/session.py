@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
@@ -256,9 +257,21 @@ def migrating(engine: Engine) -> Iterator[Config]:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the tables to `revision`; nothing happens where they are there already."""
-    with migrating(engine) as config:
-        command.upgrade(config, revision)
+    """Bring the tables to `revision`; nothing happens where they are there already.
+
+    Raises
+    ------
+    RecordError
+        If the database cannot be reached or changed, or newer software wrote it.
+    """
+    try:
+        with migrating(engine) as config:
+            command.upgrade(config, revision)
+    except CommandError as error:
+        raise RecordError(
+            f"The records were written by a newer version of this software ({error}). Nothing was "
+            "changed. Update the software, or restore a back-up that this version made."
+        ) from error
 
 
 def downgrade(engine: Engine, revision: str = "base") -> None:
@@ -270,7 +283,11 @@ def downgrade(engine: Engine, revision: str = "base") -> None:
 def open_records(given: str | None = None) -> Engine:
     """Engine on records whose tables are up to date."""
     engine = connect(database_url(given))
-    upgrade(engine)
+    try:
+        upgrade(engine)
+    except RecordError:
+        engine.dispose()
+        raise
     return engine
 
 

@@ -1,19 +1,17 @@
 """Revision 0003: records of the revision before get their pixel size, and the chain holds."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from db_support import BACKENDS, MODELS, commit, empty_database, mark, new_case, opened, plan, sha
-from sqlalchemy import Connection, Engine, MetaData, Table, func, insert, select, text
+from migration_support import MOMENT, count_on, put, table
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from db import chain, records, session
-from db.audit import SALTED
+from db import records, session
 
-MOMENT = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
 GIVEN_MPP = 0.252600123
 MPP = 0.2526
 
@@ -28,44 +26,6 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
             fill_second_revision(connection)
         yield engine
         engine.dispose()
-
-
-def table(connection: Connection, name: str) -> Table:
-    return Table(name, MetaData(), autoload_with=connection, resolve_fks=False)
-
-
-def put(
-    connection: Connection, name: str, row: dict[str, Any], parts: tuple[tuple[str, Any], ...] = ()
-) -> None:
-    """A row and its event, as the software of revision 0002 wrote them."""
-    if connection.dialect.name == "sqlite":
-        stored = {k: v.replace(tzinfo=None) if v is MOMENT else v for k, v in row.items()}
-    else:
-        stored = row
-    connection.execute(insert(table(connection, name)).values(**stored))
-    for part, values in parts:
-        connection.execute(insert(table(connection, part)).values(**values))
-    event, content = table(connection, "audit_event"), table(connection, "audit_content")
-    end = select(event.c.sequence, event.c.hash).order_by(event.c.sequence.desc()).limit(1)
-    sequence, last = connection.execute(end).one_or_none() or (0, chain.GENESIS)
-    salt, written = chain.new_salt(), chain.canonical({"old": None, "new": row})
-    covered = row | ({"parts": [values for _, values in parts]} if parts else {})
-    told: dict[str, Any] = {
-        "sequence": sequence + 1,
-        "at": MOMENT,
-        "actor": "Coordinator",
-        "action": "add",
-        "entity": name,
-        "entity_id": row["id"],
-        "row_hash": chain.row_hash(name, covered, salt if name in SALTED else ""),
-        "content_hash": chain.content_hash(salt, written),
-        "prev_hash": last,
-    }
-    told["hash"] = chain.event_hash(**told)
-    if connection.dialect.name == "sqlite":
-        told["at"] = MOMENT.replace(tzinfo=None)
-    connection.execute(insert(event).values(**told))
-    connection.execute(insert(content).values(sequence=sequence + 1, salt=salt, content=written))
 
 
 def fill_second_revision(connection: Connection) -> None:
@@ -96,11 +56,7 @@ def fill_second_revision(connection: Connection) -> None:
         score = {"id": number, "patch_id": number, "method": "gbt", "value": 0.4, "software": "s"}
         score |= {"model_set": "starter", "model_sha256": "f" * 64, "created_at": MOMENT}
         put(connection, "model_score", score)
-    if connection.dialect.name == "postgresql":
-        for name in ("patch", "reader", "study", "case", "membership", "assignment", "reading"):
-            counter = f"pg_get_serial_sequence('\"{name}\"', 'id')"
-            connection.execute(text(f"SELECT setval({counter}, 2)"))
-        connection.execute(text("SELECT setval(pg_get_serial_sequence('model_score', 'id'), 2)"))
+    count_on(connection)
 
 
 AI = {"occasion": 0, "arm": "ai"}

@@ -1,21 +1,19 @@
 """Migrations on both databases: records of earlier revisions, triggers after each step."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from db_support import BACKENDS, empty_database, opened, read_all, sha
+from migration_support import MOMENT, fill_first_revision
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from db import records, session
 from db.errors import RecordError
 from db.schema import Base
-
-MOMENT = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -31,35 +29,6 @@ def revisions(engine: Engine) -> list[str]:
     with engine.connect() as connection:
         script = ScriptDirectory.from_config(session.migrations(connection))
     return [step.revision for step in script.walk_revisions()][::-1]
-
-
-def fill_first_revision(engine: Engine) -> None:
-    """What revision 0001 could hold: two readers, two patches, three readings."""
-    with engine.begin() as connection:
-        moment = {"at": MOMENT.replace(tzinfo=None) if engine.dialect.name == "sqlite" else MOMENT}
-        for number in (1, 2):
-            connection.execute(
-                text(
-                    "INSERT INTO patch (sha256, name, width, height, mpp, created_at) "
-                    "VALUES (:sha, :name, 512, 512, 0.5, :at)"
-                ),
-                {"sha": sha(number), "name": f"{number}.png"} | moment,
-            )
-            connection.execute(
-                text(
-                    "INSERT INTO reader (name, key, score_first, created_at) "
-                    "VALUES (:name, :key, :first, :at)"
-                ),
-                {"name": f"R{number}", "key": f"r{number}", "first": number == 1} | moment,
-            )
-        for patch, reader, score in ((1, 1, 0.1), (1, 2, 0.2), (2, 1, 1 / 3)):
-            connection.execute(
-                text(
-                    "INSERT INTO reading (patch_id, reader_id, cellularity, seen_models, software, "
-                    "created_at) VALUES (:patch, :reader, :score, :seen, 'cellularity 1.0', :at)"
-                ),
-                {"patch": patch, "reader": reader, "score": score, "seen": patch == 1} | moment,
-            )
 
 
 def test_up_down_and_up_again(engine: Engine) -> None:
