@@ -109,6 +109,7 @@ def test_the_server_is_set_up_against_other_sites() -> None:
     given = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     assert given["server"] == {
         "address": "127.0.0.1",
+        "showEmailPrompt": False,
         "maxUploadSize": 200,
         "enableXsrfProtection": True,
         "enableCORS": True,
