@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from slide_support import made_slide
 
 from cellularity_core.slides.reading import Slide
 from pages.parts.slide_source import FOLDER
+from pages.parts.viewer import ramp
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -128,6 +130,41 @@ def test_map_and_opacity_wait_for_no_server(page: "Page") -> None:
     assert np.abs(canvas(page) - bare).mean() < 1
     page.keyboard.up("v")
     assert page.evaluate("window.sent") == 0
+
+
+def test_the_tissue_shows_where_a_map_is_low(page: "Page") -> None:
+    choice = page.get_by_role("combobox", name="Map over the slide")
+    choice.select_option("normal nuclei")
+    legend = page.locator(".slide .legend").inner_text()
+    most = re.search(r"0 nuclei\s+(\d+) nuclei", legend)
+    assert most is not None
+    page.get_by_role("slider", name="Opacity").fill("50")
+    box = page.locator(".slide canvas").bounding_box()
+    assert box is not None
+    scale, middle = box["height"] / SIDE, box["width"] / 2
+    found = {}
+    for column, row in product((256, 768), (256, 768)):
+        x, y = middle + (column - SIDE / 2) * scale, row * scale
+        page.mouse.move(box["x"] + x, box["y"] + y)
+        tip = page.locator(".slide .tip")
+        tip.filter(has_text=re.compile(r"\d+ nuclei")).wait_for()
+        count = re.search(r"(\d+) nuclei", tip.inner_text())
+        assert count is not None
+        found[int(x), int(y)] = int(count[1]) / int(most[1])
+        page.mouse.move(5, 5)
+        tip.wait_for(state="hidden")
+    laid = canvas(page)
+    choice.select_option("")
+    for _ in range(2):  # it is drawn before the next frame
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+    bare = canvas(page)
+    assert min(found.values()) < 0.2
+    for (x, y), level in found.items():
+        here = np.s_[y - 12 : y + 12, x - 12 : x + 12]
+        colour = np.array(list(bytes.fromhex(ramp()[round(255 * level)][1:])))
+        share = 0.5 * min(1, 4 * level)
+        wanted = bare[here] + share * (colour - bare[here])
+        assert np.median(np.abs(laid[here] - wanted)) <= 3
 
 
 def test_a_bed_is_drawn_and_a_place_opened(page: "Page") -> None:

@@ -229,7 +229,8 @@ function makeSlide(root) {
       input.setAttribute("aria-label", words.opacity);
       input.oninput = () => change("opacity", Number(input.value));
       const legend = make(shows, "div", "legend"), low = make(legend, "span"), ramp = make(legend, "i", "ramp"), high = make(legend, "span");
-      ramp.style.background = `linear-gradient(to right, ${data.ramp.filter((_, k) => k % 51 === 0).join(", ")})`;
+      const stops = data.ramp.map((colour, level) => colour + strength(level).toString(16).padStart(2, "0"));
+      ramp.style.background = `linear-gradient(to right, ${stops.filter((_, k) => k % 17 === 0).join(", ")}) ${BARE}`;
       if (data.unfit.length) { make(legend, "i", "grey"); make(legend, "span", "", words.unfit); }
       refresh.push(() => {
         const one = about();

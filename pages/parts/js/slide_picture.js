@@ -121,12 +121,16 @@ function stretch(context, image, place, x, y, width, height) {
   context.drawImage(image, left, top, Math.max(1, right - left), Math.max(1, bottom - top));
 }
 
+// How much of a colour of the ramp is laid over the tissue, 0 to 255: little where there is
+// little to show, so that the tissue stays visible there; all of it from a quarter of the scale.
+const strength = (level) => Math.min(255, 4 * level);
+
 // A map over the tissue: colours of the ramp tile by tile, grey where a tile is not fit.
 function paintLevels(canvas, map, about, data, tissue) {
   const [rows, columns] = map.shape, small = document.createElement("canvas");
   [small.width, small.height] = [columns, rows];
   const image = small.getContext("2d").createImageData(columns, rows), drawn = new Uint32Array(image.data.buffer);
-  const colours = data.ramp.map((colour) => paint(colour, 255));
+  const colours = data.ramp.map((colour, level) => paint(colour, strength(level)));
   for (const [column, row] of data.unfit) drawn[row * columns + column] = paint("#808080", 255);
   for (let i = 0; i < map.levels.length; i++) {
     if (map.levels[i] === data.nothing) continue;
