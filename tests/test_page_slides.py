@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,8 @@ import shapely
 import tifffile
 from PIL import Image
 from slide_support import FakeScorer, made_slide
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
 from cellularity_core.conventions import DEFAULT_SET
@@ -180,12 +182,31 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(slides: Path) -> None:
     assert at.button(key="slide.score.start")
 
 
-def test_an_upload_is_opened_and_scored_once(slides: Path, seen: list[str]) -> None:
+def files_held(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Gives the names of the uploads from now on whose bytes are still in memory."""
+    files: list[tuple[MemoryUploadedFileManager, str, UploadedFileRec]] = []
+    add = MemoryUploadedFileManager.add_file
+
+    def watched(self: MemoryUploadedFileManager, session: str, file: UploadedFileRec) -> None:
+        files.append((self, session, file))
+        add(self, session, file)
+
+    monkeypatch.setattr(MemoryUploadedFileManager, "add_file", watched)
+    return lambda: [
+        file.name for at, session, file in files if at.get_files(session, [file.file_id])
+    ]
+
+
+def test_an_upload_is_opened_and_scored_once(
+    slides: Path, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = page()
+    held = files_held(monkeypatch)
     content = (slides / "a.tif").read_bytes()
     for _ in range(2):
         at.file_uploader[0].set_value([("../mine.tif", content, "image/tiff")]).run()
         assert not at.exception
+        assert held() == []
         assert at.selectbox(key="slide.chosen").options[0] == "mine.tif"
         assert at.selectbox(key="slide.chosen").options.count("mine.tif") == 1
         if start := [b for b in at.button if b.key == "slide.score.start"]:
@@ -201,11 +222,15 @@ def hot_spots_of(at: AppTest) -> pd.DataFrame:
     return found
 
 
-def test_a_bed_is_imported_averaged_and_removed(expected: dict[str, object]) -> None:
+def test_a_bed_is_imported_averaged_and_removed(
+    expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = scored()
+    held = files_held(monkeypatch)
     box = next(f for f in at.file_uploader if f.key.startswith("slide.bed"))
     text = json.dumps({"type": "Polygon", "coordinates": [BED]}).encode()
     box.set_value([("bed.geojson", text, "application/json")]).run()
+    assert held() == []
     shown = {m.label: m.value for m in at.metric}
     mean = expected["region"]["mean"]["gbt"]
     assert shown["Tumour bed: mean cellularity"] == f"{100 * mean:.0f} %"

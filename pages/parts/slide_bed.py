@@ -16,6 +16,7 @@ from cellularity_core.slides.sampling import LEVEL as SHARE
 from cellularity_core.slides.summary import Area, joined, verdict
 from pages.parts import state
 from pages.parts.access import plain
+from pages.parts.intake import forget_upload
 from pages.parts.slide_run import Run, Sums
 from pages.parts.slide_source import Desk, Part
 from pages.parts.words import METHOD_NAMES, percent, scale_name
@@ -72,6 +73,7 @@ def bed_controls(own: Desk, run: Run) -> None:
         def take() -> None:
             if file := st.session_state.get(box):
                 _join(own, run, file.getvalue(), file.name)
+                forget_upload(file)
                 own.taken += 1
 
         st.file_uploader(

@@ -20,6 +20,7 @@ from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.summary import Area
 from pages.parts import access, state
 from pages.parts.frame import harmless
+from pages.parts.intake import forget_upload
 
 FOLDER: Final = "CELLULARITY_SLIDES"
 """Environment variable with a folder whose slides all users may open."""
@@ -150,6 +151,7 @@ def choose(own: Desk) -> Source | None:
                     f"{safe_name(file.name)} cannot be kept ({error.strerror}); make room on the "
                     "disk of the machine that runs this app."
                 )
+            forget_upload(file)
             own.taken += 1
     known = _known(own)
     with st.expander("Open a slide", expanded=not known, icon=":material/upload:"):
