@@ -39,7 +39,16 @@ from cellularity_core.slides.summary import NOT_HE
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 from db import records
 from db.session import transaction
-from pages.parts import access, locks, reader, slide_bed, slide_run, slide_source, slide_view
+from pages.parts import (
+    access,
+    locks,
+    reader,
+    slide_bed,
+    slide_run,
+    slide_source,
+    slide_tile,
+    slide_view,
+)
 from pages.parts.slide_files import csv as csv_of
 from pages.parts.slide_files import geojson, ome_tiff
 from pages.parts.slide_source import FOLDER, Desk, Source
@@ -213,6 +222,18 @@ def test_an_upload_is_opened_and_scored_once(
             start[0].click().run()
     assert len(seen) == 9
     assert at.metric
+
+
+def test_hot_spots_are_hot(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = scored()
+    hottest = hot_spots_of(at)[METHOD_NAMES["combined"]]
+    monkeypatch.setattr(slide_tile, "LEAST", hottest.iloc[3] / 100 - 1e-9)
+    at.run()
+    assert list(hot_spots_of(at)[METHOD_NAMES["combined"]]) == list(hottest[:4])
+    monkeypatch.setattr(slide_tile, "LEAST", 0.99)
+    at.run()
+    assert f"no tile reaches 99 %. The highest has {hottest.max():.0f} %." in said(at)
+    assert not any("Right (mm)" in table.value for table in at.dataframe)
 
 
 def hot_spots_of(at: AppTest) -> pd.DataFrame:

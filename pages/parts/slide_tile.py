@@ -17,9 +17,12 @@ from pages.parts.slide_run import Run
 from pages.parts.slide_source import Desk
 from pages.parts.state import Case
 from pages.parts.viewer import Pane, drawing, viewer
-from pages.parts.words import METHOD_NAMES, spread
+from pages.parts.words import METHOD_NAMES, percent, spread
 
 KEPT: Final = "slide.drawing"
+
+LEAST: Final = 0.1
+"""Cellularity below which a tile is no hot spot, though it be the highest of its slide."""
 
 
 def tile_at(run: Run, x: float, y: float) -> tuple[int, int]:
@@ -40,6 +43,11 @@ def hot_spots(own: Desk, run: Run, hot: tuple[TileResult, ...], method: str) -> 
     st.subheader("Hot spots", anchor=False)
     if not hot:
         st.caption("No tile that is fit to score lies here by half or more.")
+        return
+    highest = hot[0].scores[method].value or 0.0
+    hot = tuple(one for one in hot if (one.scores[method].value or 0.0) >= LEAST)
+    if not hot:
+        st.caption(f"None: no tile reaches {percent(LEAST)}. The highest has {percent(highest)}.")
         return
     key = f"{state.SLIDE_HOT}.{run.key}.{own.goto}"
 
@@ -62,7 +70,9 @@ def hot_spots(own: Desk, run: Run, hot: tuple[TileResult, ...], method: str) -> 
             },
             placeholder="–",
         )
-    st.caption("The tiles with the highest scores. Choose a row to go there.")
+    st.caption(
+        f"The tiles with the highest scores, {percent(LEAST)} or more. Choose a row to go there."
+    )
 
 
 def _row(run: Run, result: TileResult, method: str) -> dict[str, object]:
