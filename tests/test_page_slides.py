@@ -35,7 +35,7 @@ from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import read_region, region_geojson
 from cellularity_core.slides.run import Scoring, planned, score_slide
 from cellularity_core.slides.scoring import score_tiles
-from cellularity_core.slides.summary import NOT_HE
+from cellularity_core.slides.summary import NOT_HE, MeanError
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 from db import records
 from db.session import transaction
@@ -170,6 +170,9 @@ def test_it_scores_a_slide_and_says_what_the_core_says(
     shown = {m.label: m.value for m in at.metric}
     assert shown["Whole tissue: mean cellularity"] == f"{100 * mean:.0f} %"
     assert f"interval {low} to {high} %" in said(at)
+    tissue = expected["tissue"]
+    below, above = (100 * tissue[f"model_half_width_{side}"]["gbt"] for side in ("below", "above"))
+    assert f"error: {below:.0f} points below the mean, {above:.0f} above; every" in said(at)
     assert f"{expected['tissue']['tissue_mm2']:.2f} mm²" == shown["Whole tissue: area"]
     assert "weak TC, not a pathologist's" in said(at)
     assert open_set(DEFAULT_SET).sha256[:12] in said(at)
@@ -224,6 +227,15 @@ def test_an_upload_is_opened_and_scored_once(
     assert at.metric
 
 
+def test_what_an_interval_is_made_of_is_told() -> None:
+    for sampled, words in ((0.021, "2"), (0.0004, "less than 1")):
+        told = slide_bed._split(MeanError(sampled, below=0.118, above=0.152))
+        assert told == (
+            "Models' error: 12 points below the mean, 15 above; tiles not fit to score: "
+            f"{words} either way."
+        )
+
+
 def test_hot_spots_are_hot(monkeypatch: pytest.MonkeyPatch) -> None:
     at = scored()
     hottest = hot_spots_of(at)[METHOD_NAMES["combined"]]
@@ -256,12 +268,15 @@ def test_a_bed_is_imported_averaged_and_removed(
     mean = expected["region"]["mean"]["gbt"]
     assert shown["Tumour bed: mean cellularity"] == f"{100 * mean:.0f} %"
     assert shown["Tumour bed: area"] == "0.06 mm²"
-    regions = next(d.value for d in at.dataframe if "Region" in d.value).set_index("Region")
-    assert list(regions.index) == [slide_bed.TISSUE, slide_bed.BED]
-    region = expected["region"]
-    nuclei = regions.loc[slide_bed.BED, "Malignant/mm²"] * region["tissue_mm2"]
+    regions = next(d.value for d in at.dataframe if slide_bed.MEASURE in d.value)
+    regions = regions.set_index(slide_bed.MEASURE)
+    assert list(regions.columns) == [slide_bed.TISSUE, slide_bed.BED]
+    told, region = regions[slide_bed.BED], expected["region"]
+    nuclei = float(told["Malignant nuclei per mm²"].replace(",", "")) * region["tissue_mm2"]
     assert nuclei == pytest.approx(region["nuclei"]["malignant"], abs=0.6)  # both are rounded
-    assert regions.loc[slide_bed.BED, "Tiles"] == region["tiles"]
+    assert told["Tiles"] == f"{region['tiles']}"
+    low, high = (f"{100 * end:.0f}" for end in ends(region))
+    assert told[METHOD_NAMES["gbt"]] == f"{100 * mean:.0f} % ({low}–{high})"
     # a quarter of each of four tiles
     assert "No tile that is fit to score lies here by half or more." in said(at)
     at.button(key="slide.bed.remove").click().run()
@@ -337,8 +352,10 @@ def test_slides_of_a_case_are_averaged_by_area(slides: Path) -> None:
     desk.parts["old"] = replace(part, models="0" * 64)
     at.run()
     assert set(desk.parts) == {key, "other"}
+    assert "Case: 2 slides counted" in {e.label for e in at.expander}
     at.button(key="slide.case.clear").click().run()
     assert not desk.parts
+    assert "Case on several slides" in {e.label for e in at.expander}
 
 
 def test_a_run_that_ended_early_goes_on(monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:

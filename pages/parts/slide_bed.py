@@ -13,7 +13,7 @@ from cellularity_core.conventions import CLASSES, COMBINED, WEAK_SCALE
 from cellularity_core.errors import SlideError
 from cellularity_core.slides.region import region_in
 from cellularity_core.slides.sampling import LEVEL as SHARE
-from cellularity_core.slides.summary import Area, joined, verdict
+from cellularity_core.slides.summary import Area, MeanError, joined, verdict
 from pages.parts import state
 from pages.parts.access import plain
 from pages.parts.intake import forget_upload
@@ -24,6 +24,8 @@ from pages.parts.words import METHOD_NAMES, percent, scale_name
 LEVEL: Final = f"{100 * SHARE:.0f} %"
 TISSUE: Final = "Whole tissue"
 BED: Final = "Tumour bed"
+MEASURE: Final = "Measure"
+NOTHING: Final = "–"
 
 RECALIBRATE: Final = (
     "The scores are on the scale weak TC, which is not a pathologist's, so that their mean cannot "
@@ -96,16 +98,17 @@ def means(run: Run, found: Sums, bed: BaseGeometry | None, method: str) -> None:
     """The mean of a method, and the table of all of them."""
     area = found.whole if found.bed is None else found.bed
     name = TISSUE if bed is None else BED
-    mean, interval = area.mean(method), _limits(run, area, method)
+    mean, error = area.mean(method), area.error(method, _shared(run, method))
     value, size, nuclei = st.columns(3)
     value.metric(
         f"{name}: mean cellularity",
         percent(mean) if mean is not None else "no tissue fit to score",
         help=INTERVAL_HELP,
     )
-    if interval is not None:
-        low, high = (f"{100 * end:.0f}" for end in interval)
+    if mean is not None and error is not None:
+        low, high = (f"{100 * end:.0f}" for end in error.around(mean))
         value.caption(f"{LEVEL} interval {low} to {high} % · {METHOD_NAMES[method]}")
+        value.caption(_split(error))
     size.metric(f"{name}: area", _mm2(area.tissue_um2 if bed is None else _outlined(run, bed)))
     size.caption(f"Tissue {_mm2(area.tissue_um2)}, of it fit to score {_mm2(area.fit_um2)}")
     nuclei.metric(f"{name}: malignant nuclei", f"{area.counts['malignant']:,.0f}")
@@ -113,16 +116,27 @@ def means(run: Run, found: Sums, bed: BaseGeometry | None, method: str) -> None:
     nuclei.caption(f"{others} · as the models see them")
     areas = {TISSUE: found.whole} | ({} if found.bed is None else {BED: found.bed})
     st.dataframe(
-        pd.DataFrame([_row(run, *item) for item in areas.items()]),
+        pd.DataFrame({name: _told_of(run, area) for name, area in areas.items()})
+        .rename_axis(MEASURE)
+        .reset_index(),
         hide_index=True,
         key=f"{state.SLIDE_TABLE}.{len(areas)}",
-        placeholder="–",
+        height="content",
     )
     st.caption(
         f"Means by area of tissue, with their {LEVEL} intervals. Scale: "
         f"{scale_name(run.scoring.model_set.scale)}. Model set "
         f"{plain(run.scoring.model_set.name)}, checksum `{run.scoring.model_set.sha256[:12]}`."
     )
+
+
+def _split(error: MeanError) -> str:
+    """What an interval is made of, in points of cellularity, per cent."""
+    below, above, rest = (round(100 * one) for one in (error.below, error.above, error.sampled))
+    models = f"Models' error: {below} points below the mean, {above} above"
+    if error.sampled == 0:
+        return f"{models}; every tile is fit to score."
+    return f"{models}; tiles not fit to score: {rest or 'less than 1'} either way."
 
 
 def _outlined(run: Run, bed: BaseGeometry) -> float:
@@ -133,25 +147,30 @@ def _mm2(um2: float) -> str:
     return f"{um2 / 1e6:.2f} mm²"
 
 
-def _row(run: Run, name: str, area: Area) -> dict[str, object]:
-    row: dict[str, object] = {"Region": name}
-    row |= {METHOD_NAMES[method]: _told(run, area, method) for method in run.scoring.methods}
-    row |= {"Tissue, mm²": round(area.tissue_um2 / 1e6, 2), "Tiles": area.tiles}
+def _told_of(run: Run, area: Area) -> dict[str, str]:
+    """Everything that is said of an area: one below the other, since that fits any screen."""
+    told = {METHOD_NAMES[method]: _told(run, area, method) for method in run.scoring.methods}
+    told |= {"Tissue": _mm2(area.tissue_um2), "Tiles": f"{area.tiles:,}"}
+    return told | {f"{kind.capitalize()} nuclei per mm²": _per_mm2(area, kind) for kind in CLASSES}
+
+
+def _per_mm2(area: Area, kind: str) -> str:
     mm2 = area.tissue_um2 / 1e6
-    return row | {
-        f"{kind.capitalize()}/mm²": round(area.counts[kind] / mm2) if mm2 else None
-        for kind in CLASSES
-    }
+    return f"{area.counts[kind] / mm2:,.0f}" if mm2 else NOTHING
 
 
 def _limits(run: Run, area: Area, method: str) -> tuple[float, float] | None:
-    return area.interval(method, run.scoring.model_set.interval(method).shared)
+    return area.interval(method, _shared(run, method))
 
 
-def _told(run: Run, area: Area, method: str) -> str | None:
+def _shared(run: Run, method: str) -> float:
+    return run.scoring.model_set.interval(method).shared
+
+
+def _told(run: Run, area: Area, method: str) -> str:
     mean, interval = area.mean(method), _limits(run, area, method)
     if mean is None:
-        return None
+        return NOTHING
     if interval is None:
         return f"{100 * mean:.0f} %"
     return f"{100 * mean:.0f} % ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})"
@@ -170,7 +189,9 @@ def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
         del own.parts[other]  # scores of another model set are no part of a mean
     if key in own.parts:
         own.parts[key] = part
-    with st.expander(f"Case: {len(own.parts)} slides counted", icon=":material/folder_copy:"):
+    counted = len(own.parts)
+    told = f": {counted} slide{'s' * (counted > 1)} counted" if counted else " on several slides"
+    with st.expander(f"Case{told}", icon=":material/folder_copy:", expanded=counted > 0):
         st.markdown(
             "A case with its bed on several slides: count each of them here. The mean weighs "
             "every slide by its area of tissue."
@@ -196,10 +217,17 @@ def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
         whole = joined(one.area for one in own.parts.values())
         rows = [(one.name, one.area) for one in own.parts.values()] + [("All slides", whole)]
         st.dataframe(
-            pd.DataFrame([_row(run, *row) for row in rows]).rename(columns={"Region": "Slide"}),
+            pd.DataFrame(
+                {
+                    "Slide": name,
+                    METHOD_NAMES[method]: _told(run, area, method),
+                    "Tissue": _mm2(area.tissue_um2),
+                    "Tiles": area.tiles,
+                }
+                for name, area in rows
+            ),
             hide_index=True,
             key=f"{state.SLIDE_CASE}.table.{len(rows)}",
-            placeholder="–",
         )
         mean = whole.mean(method)
         if mean is not None:
