@@ -1,23 +1,15 @@
 """The page Slide: what it opens and refuses, scores, shows, averages and saves."""
 
-import base64
-import csv
-import io
 import json
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
-import tifffile
-from PIL import Image
-from slide_support import FakeScorer, made_slide
+from slide_support import FakeScorer, made_slide, scoring
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
@@ -30,28 +22,14 @@ from cellularity_core.patch import Patch
 from cellularity_core.quality.spoiling import grey
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
-from cellularity_core.slides.maps import maps_of
 from cellularity_core.slides.reading import Slide
-from cellularity_core.slides.region import read_region, region_geojson
-from cellularity_core.slides.run import Scoring, planned, score_slide
-from cellularity_core.slides.scoring import score_tiles
-from cellularity_core.slides.summary import NOT_HE, MeanError
+from cellularity_core.slides.run import score_slide
+from cellularity_core.slides.summary import NOT_HE
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 from db import records
 from db.session import transaction
-from pages.parts import (
-    access,
-    locks,
-    reader,
-    slide_bed,
-    slide_run,
-    slide_source,
-    slide_tile,
-    slide_view,
-)
-from pages.parts.slide_files import csv as csv_of
-from pages.parts.slide_files import geojson, ome_tiff
-from pages.parts.slide_source import FOLDER, Desk, Source
+from pages.parts import access, locks, reader, slide_bed, slide_run, slide_source, slide_tile
+from pages.parts.slide_source import FOLDER, Desk
 from pages.parts.words import METHOD_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,31 +102,7 @@ def expected(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """What the core says of the slide and of the bed on it."""
     bed = tmp_path_factory.mktemp("bed") / "bed.geojson"
     bed.write_text(json.dumps({"type": "Polygon", "coordinates": [BED]}))
-    fake = FakeScorer()
-    models = open_set(DEFAULT_SET)
-    scoring = Scoring(
-        models, ("gbt", "combined"), 1, "f32", lambda slide, tiles: score_tiles(slide, tiles, fake)
-    )
-    return score_slide(slides / "a.tif", scoring, bed.parent / "out", roi=bed)
-
-
-def run_of(slide: Path, folder: Path) -> slide_run.Run:
-    """A finished run of a slide, without a page."""
-    fake = FakeScorer()
-    models = open_set(DEFAULT_SET)
-    scoring = Scoring(
-        models, ("gbt", "combined"), 1, "f32", lambda s, tiles: score_tiles(s, tiles, fake)
-    )
-    score_slide(slide, scoring, folder)
-    opened = Slide(slide)
-    with planned(opened, scoring, folder) as store:
-        done, total = store.count()
-    return slide_run.Run(Source(slide, slide.name, "k"), opened, scoring, folder, done, total)
-
-
-@pytest.fixture(scope="module")
-def run(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> slide_run.Run:
-    return run_of(slides / "a.tif", tmp_path_factory.mktemp("run") / "out")
+    return score_slide(slides / "a.tif", scoring(FakeScorer()), bed.parent / "out", roi=bed)
 
 
 def ends(area: dict[str, dict[str, float]]) -> tuple[float, float]:
@@ -225,15 +179,6 @@ def test_an_upload_is_opened_and_scored_once(
             start[0].click().run()
     assert len(seen) == 9
     assert at.metric
-
-
-def test_what_an_interval_is_made_of_is_told() -> None:
-    for sampled, words in ((0.021, "2"), (0.0004, "less than 1")):
-        told = slide_bed._split(MeanError(sampled, below=0.118, above=0.152))
-        assert told == (
-            "Models' error: 12 points below the mean, 15 above; tiles not fit to score: "
-            f"{words} either way."
-        )
 
 
 def test_hot_spots_are_hot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,88 +396,3 @@ def test_a_servers_folders_are_nobodys_to_read(
     assert slide_source._known(Desk()) == []
     monkeypatch.setenv(FOLDER, str(slides))
     assert len(slide_source._known(Desk())) == 4
-
-
-def test_the_browser_gets_what_it_asks_for(run: slide_run.Run) -> None:
-    with run.store() as store:
-        drawn = maps_of(store.results(), run.slide.grid.shape, run.scoring.methods)
-    sent = slide_view.layers(drawn, run.scoring.methods)
-    assert [one.name for one in sent][:2] == ["gbt", "combined"]
-    keys = ["overview", "map gbt", "map malignant nuclei", "1/1/2", "2/0/0"]
-    reply = slide_view.answer(run, sent, {"serial": 7, "keys": keys})
-    assert reply["serial"] == 7 and reply["fault"] is None
-    for layer in (sent[0], sent[-1]):
-        piece = reply["found"][f"map {layer.name}"]
-        levels = np.frombuffer(zlib.decompress(base64.b64decode(piece["bytes"])), "<u2")
-        values = np.where(levels == slide_view.NOTHING, np.nan, levels * layer.step)
-        factor = 100 if layer.unit == "%" else 1
-        np.testing.assert_allclose(
-            values.reshape(piece["shape"]), factor * drawn[layer.name], atol=0.002
-        )
-    for key, shape in (("1/1/2", (76, 512)), ("2/0/0", (512, 512))):
-        url = reply["found"][key]
-        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
-        assert picture.shape == (*shape, 3)
-    fine = run.slide.picture(512, 1024, 512, 1)
-    got = np.asarray(
-        Image.open(io.BytesIO(base64.b64decode(reply["found"]["1/1/2"].split(",")[1])))
-    )
-    assert np.abs(got.astype(int) - fine).mean() < 6
-    (sent_mask,) = slide_view.answer(run, sent, {"keys": ["tissue"]})["found"].values()
-    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(sent_mask.split(",")[1]))))[..., 1]
-    assert 0.4 < (mask > 0).mean() <= 1
-    nonsense = ["1/9/9", "3/0/0", "map secret", "../x", "1/1", 5, None]
-    assert set(slide_view.answer(run, sent, {"keys": nonsense})["found"].values()) == {None}
-    assert slide_view.answer(run, sent, "x")["found"] == {}
-    assert slide_view.answer(run, [], {"keys": ["map gbt"]})["found"] == {"map gbt": None}
-
-
-def test_an_outline_from_a_browser_is_checked(run: slide_run.Run) -> None:
-    inside = slide_view.points([[-5, 20], [99_999, 30]], run.slide)
-    assert inside == [(0.0, 20.0), (SIDE - 1.0, 30.0)]
-    for wrong in ("x", [], [[1]], [[1, "a"]], [[float("nan"), 1]], [[1, 2, 3]]):
-        with pytest.raises(ValueError, match=r"points|could not convert"):
-            slide_view.points(wrong, run.slide)
-    desk = Desk()
-    slide_bed.add_outline(desk, run, [(0, 0), (100, 0), (100, 100)])
-    slide_bed.add_outline(desk, run, [(500, 500), (600, 500), (600, 600), (500, 600)])
-    assert desk.beds["k"].area == 15_000
-    slide_bed.add_outline(desk, run, [(0, 0), (1, 1)])
-    assert "your outline" in desk.problems[0]
-    assert desk.beds["k"].area == 15_000
-
-
-def test_files_name_the_slide_and_carry_the_bed(run: slide_run.Run, tmp_path: Path) -> None:
-    bed = shapely.Polygon(BED)
-    rows = list(csv.DictReader(csv_of(run, bed).decode().splitlines()))
-    assert {row["slide"] for row in rows} == {"a.tif"}
-    assert len(rows) == 9
-    inside = sum(float(r["region"]) * int(r["width"]) * int(r["height"]) for r in rows)
-    assert inside == pytest.approx(bed.area, rel=1e-3)
-    tiles = json.loads(geojson(run, None))
-    assert tiles["cellularity"]["slide"] == "a.tif"
-    assert "region" not in tiles["features"][0]["properties"]["measurements"]
-    with tifffile.TiffFile(io.BytesIO(ome_tiff(run))) as file:
-        assert file.is_ome and "a.tif" in str(file.ome_metadata)
-        assert "Research use only" in str(file.ome_metadata)
-    again = tmp_path / "bed.geojson"
-    again.write_text(region_geojson(bed, "Tumour bed", "a.tif"))
-    assert read_region(again, SIDE, SIDE).equals(bed)
-
-
-def test_sessions_take_turns(slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held: list[int] = []
-
-    @contextmanager
-    def turn() -> Iterator[None]:
-        held.append(0)
-        yield
-        held.append(len(fake.seen))
-
-    fake = FakeScorer()
-    fake.model_set, fake.methods, fake.views = open_set(DEFAULT_SET), ("gbt",), 1
-    models = SimpleNamespace(scorer=fake, turn=turn)
-    slide = Slide(slides / "a.tif")
-    tiles = [slide.grid.tile(0, 0)] * 20
-    assert len(list(slide_run._in_turns(models).engine(slide, tiles))) == 20
-    assert held == [0, 8, 0, 16, 0, 20]
