@@ -109,7 +109,14 @@ def show(page: Callable[[], None]) -> None:
     with st.container():
         if refused := st.session_state.pop(_REFUSED, None):
             st.error(harmless(refused))
-    try:
+    with told():
         page()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Show the text of an error a user can act on; for what runs apart from its page, too."""
+    try:
+        yield
     except (CellularityError, RecordError) as error:
         st.error(harmless(str(error)))

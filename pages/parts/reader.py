@@ -13,7 +13,7 @@ from db import records
 from db.records import ReadingRecord
 from db.session import snapshot, transaction
 from pages.parts import access, state
-from pages.parts.frame import answered
+from pages.parts.frame import answered, told
 from pages.parts.state import Case
 from pages.parts.store import store
 
@@ -80,6 +80,8 @@ def is_hidden(
     return reader.score_first and patch.sha256 not in own and patch.sha256 not in case.shown
 
 
+@st.fragment  # or each movement of the slider would draw the whole page anew
+@told()
 def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
     """Let the reader score; what is committed stays, a later score stands beside it.
 
@@ -113,6 +115,8 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
         width="stretch",
         help="A committed score cannot be changed; a second one is kept beside it.",
     ):
+        if access.has_sign_in():
+            access.require()
         with transaction(store()) as db:
             records.add_reading(
                 db,
