@@ -1,8 +1,10 @@
 """Why a score is what it is, and when not to trust it."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from cellularity_core.boosting import explain
@@ -77,11 +79,11 @@ def explanation(result: PatchResult, gain: Mapping[str, float]) -> None:
     if score is None or score.value is None:
         st.write("There is no tissue to score, so there are no reasons to give.")
         return
-    reasons = explain(result.features, result.contributions)
+    reasons = tuple(explain(result.features, result.contributions))
     raw = result.base_value + float(result.contributions.sum())
     chain(result)
     st.plotly_chart(
-        waterfall(result.base_value, reasons, raw),
+        _waterfall(result.base_value, reasons, raw),
         key=state.WATERFALL,
         config={"displayModeBar": False, "scrollZoom": False},
     )
@@ -95,5 +97,16 @@ def explanation(result: PatchResult, gain: Mapping[str, float]) -> None:
             st.markdown(f"- {reason.text}")
     with st.expander("What these trees look at in general (importance by gain)"):
         st.plotly_chart(
-            gain_bars(gain), key=state.GAIN, config={"displayModeBar": False, "scrollZoom": False}
+            _gain_bars(tuple(gain.items())),
+            key=state.GAIN,
+            config={"displayModeBar": False, "scrollZoom": False},
         )
+
+
+# To build a figure takes as long as all the rest of a page that is drawn again.
+_waterfall = lru_cache(maxsize=64)(waterfall)
+
+
+@lru_cache(maxsize=4)
+def _gain_bars(gain: tuple[tuple[str, float], ...]) -> go.Figure:
+    return gain_bars(dict(gain))
