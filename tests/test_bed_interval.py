@@ -23,7 +23,7 @@ from cellularity_core.slides.sampling import (
     sampling_error,
 )
 from cellularity_core.slides.scoring import TileResult
-from cellularity_core.slides.summary import Area
+from cellularity_core.slides.summary import HALVES, Area, MeanError
 
 NAN = float("nan")
 
@@ -344,6 +344,31 @@ def test_slides_of_a_case_are_averaged_by_area(tmp_path, capsys):
         SlideError, match=r"a/summary\.json and c/summary\.json are not by the same"
     ):
         bed_cellularity([*made, other])
+
+
+def test_the_sampling_of_one_slide_has_nothing_to_do_with_that_of_another(tmp_path):
+    made = []
+    for slide, mm2, mean, halves in (
+        ("a", 10.0, 0.2, (0.04, 0.1, 0.2)),
+        ("b", 30.0, 0.4, (0.08,) * 3),
+    ):
+        error = MeanError(*halves)
+        ends = (mean, *error.around(mean))
+        region = {"tissue_mm2": mm2}
+        region |= {k: {"combined": v} for k, v in zip(("mean", "low", "high"), ends, strict=True)}
+        region |= {k: {"combined": v} for k, v in zip(HALVES, halves, strict=True)}
+        made.append(summary(tmp_path / slide / "summary.json", slide, region=region))
+    for path, mean, error in zip(made, (20, 40), ((0.04, 0.1, 0.2), (0.08,) * 3), strict=True):
+        low, high = MeanError(*error).around(mean / 100)
+        assert_allclose(np.hstack(bed_cellularity([path])), (mean, 100 * low, 100 * high))
+    mean, (low, high) = bed_cellularity(made)
+    sampled = math.hypot(0.25 * 4, 0.75 * 8)
+    assert_allclose(mean, 35)
+    assert_allclose(low, 35 - math.hypot(sampled, 0.25 * 10 + 0.75 * 8))
+    assert_allclose(high, 35 + math.hypot(sampled, 0.25 * 20 + 0.75 * 8))
+    region[HALVES[0]] = {"combined": -0.1}
+    with pytest.raises(SlideError, match=r"no summary of a slide .*half widths"):
+        bed_cellularity([summary(tmp_path / "c" / "summary.json", "c", region=region)])
 
 
 def test_the_burden_refuses_another_file(tmp_path):

@@ -3,14 +3,16 @@
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 from pathlib import Path
 from typing import Any, Final
 
 from cellularity_core.archive import safe_name
 from cellularity_core.conventions import COMBINED, WEAK_SCALE
 from cellularity_core.errors import SlideError
+from cellularity_core.slides.summary import HALVES, MeanError
 
 NOT_OF_A_READER: Final = (
     f"are on the scale {WEAK_SCALE}, which is no pathologist's, so they cannot enter the Residual "
@@ -26,21 +28,22 @@ Limits = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class _Bed:
-    """The region of one slide: tissue in mm2, mean and limits 0 to 1."""
+    """The region of one slide: tissue in mm2, mean and its error 0 to 1."""
 
     name: str
     slide: str
     models: str
     tissue: float
-    ends: tuple[float, float, float]
+    mean: float
+    error: MeanError
 
 
 def bed_cellularity(paths: Sequence[Path], method: str | None = None) -> tuple[float, Limits]:
     """Mean cellularity over the regions of summaries, per cent, and its 95 % interval.
 
-    Slides count by the area of tissue in their regions. How far each may be off adds up, as
-    where the models err on all slides of a patient alike: their summaries do not say what of
-    it is each slide's own, so that the interval is rather too wide than too narrow.
+    Slides count by the area of tissue in their regions. The models' errors add up, as where
+    they err on all slides of a patient alike, so that the interval is rather too wide than
+    too narrow; those for tiles without a score have nothing to do with each other.
 
     Parameters
     ----------
@@ -71,10 +74,18 @@ def bed_cellularity(paths: Sequence[Path], method: str | None = None) -> tuple[f
         if bed.slide in (other.slide for other in beds[:k]):
             raise SlideError(f"{bed.name} is of a slide that is given already; give each once.")
     tissue = sum(bed.tissue for bed in beds)
-    mean, low, high = (
-        100 * sum(bed.tissue * bed.ends[k] for bed in beds) / tissue for k in range(3)
-    )
-    return mean, (low, high)
+    shares = [bed.tissue / tissue for bed in beds]
+
+    def added(parts: Iterable[float]) -> float:
+        return math.fsum(map(mul, shares, parts))
+
+    mean = added(bed.mean for bed in beds)
+    low, high = MeanError(
+        math.hypot(*map(mul, shares, (bed.error.sampled for bed in beds))),
+        added(bed.error.below for bed in beds),
+        added(bed.error.above for bed in beds),
+    ).around(mean)
+    return 100 * mean, (100 * low, 100 * high)
 
 
 def _bed(path: Path, method: str) -> _Bed:
@@ -85,7 +96,7 @@ def _bed(path: Path, method: str) -> _Bed:
         scale, reliable = summary["scale"], summary["reliable"]
         slide, models = summary["slide"]["sha256"], summary["model_sha256"]
         notes, region = " ".join(summary["notes"]), summary["region"]
-        found = None if region is None else {str(m): _ends(region, m) for m in region["mean"]}
+        found = None if region is None else {str(m): _told(region, m) for m in region["mean"]}
         tissue = math.nan if region is None else float(region["tissue_mm2"])
     except OSError as error:
         raise SlideError(f"{name} cannot be read ({error.strerror}); check its path.") from None
@@ -111,19 +122,19 @@ def _bed(path: Path, method: str) -> _Bed:
             f"{name} has no scores by '{method}', but by {', '.join(found)}; name one with "
             "--method."
         )
-    mean, low, high = found[method]
+    mean, off = found[method]
     if mean is None:
         raise SlideError(f"No tissue is fit to score in the region of {name}, so it has no mean.")
-    if low is None or high is None:
+    if off is None:
         raise SlideError(
             f"Too few tiles are fit to score in the region of {name} to tell how far its mean may "
             "be off; type a cellularity that a pathologist has read, with --ca."
         )
-    return _Bed(name, slide, models, tissue, (mean, low, high))
+    return _Bed(name, slide, models, tissue, mean, off)
 
 
-def _ends(region: Mapping[str, Any], method: str) -> list[float | None]:
-    """Mean, low and high of a method, 0 to 1, or None where there is none."""
+def _told(region: Mapping[str, Any], method: str) -> tuple[float | None, MeanError | None]:
+    """Mean of a method and its error, 0 to 1, or None where there is none."""
     given = [region[end][method] for end in ("mean", "low", "high")]
     ends = [None if end is None else float(end) for end in given]
     mean, low, high = ends
@@ -131,4 +142,11 @@ def _ends(region: Mapping[str, Any], method: str) -> list[float | None]:
     in_order = all(a <= b for a, b in itertools.pairwise(known))
     if not in_order or (mean is not None and not 0 < float(region["tissue_mm2"]) < LARGEST):
         raise ValueError(f"{method} has the mean {ends[0]} and the limits {ends[1:]}")
-    return ends
+    if mean is None or low is None or high is None:
+        return mean, None
+    if HALVES[0] not in region:  # of an earlier version: all of it is taken for the models'
+        return mean, MeanError(0.0, mean - low, high - mean)
+    halves = [float(region[name][method]) for name in HALVES]
+    if not all(0 <= half < math.inf for half in halves):
+        raise ValueError(f"{method} has the half widths {halves}")
+    return mean, MeanError(*halves)

@@ -16,6 +16,12 @@ A bootstrap of blocks would be the usual way and is wrong here: it tells how muc
 the mean of another bed of this kind would differ, is as wide where every tile is scored, and
 of tiles drawn at random misses how they were drawn.
 
+On a lattice no estimator sees what lies between its tiles, and what cannot be seen is taken
+to be the worse: of `bed_coverage`, three such designs are too wide. Differences of neighbours
+(Wolter, Introduction to Variance Estimation, 2007; in the plane D'Orazio, JABES 2003, 8:280)
+are wider still; restricted likelihood, which finds the right decline more often, mends one of
+the three, at a cost that grows as the cube of the tiles (docs/bed.md).
+
 A tile's score varies by the field and by the model's error in that tile, so of the latter
 only that of the whole bed is left to be added: what all its tiles share.
 How often such intervals hold the truth is simulated in `bed_coverage`.

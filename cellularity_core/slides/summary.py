@@ -38,6 +38,10 @@ class Place(NamedTuple):
     scores: Mapping[str, float]
 
 
+HALVES: Final = ("sampling_half_width", "model_half_width_below", "model_half_width_above")
+"""Names of the parts of `MeanError` in a summary, in their order."""
+
+
 class MeanError(NamedTuple):
     """How far a mean may be off: half widths at `sampling.LEVEL`, in cellularity, 0 to 1.
 
@@ -218,9 +222,10 @@ class Area:
             "mean": {m: _rounded(mean) for m, mean in means.items()},
             "low": {m: _rounded(ends[m][0]) for m in methods},
             "high": {m: _rounded(ends[m][1]) for m in methods},
-            "sampling_half_width": {m: _rounded(half[0]) for m, half in halves.items()},
-            "model_half_width_below": {m: _rounded(half[1]) for m, half in halves.items()},
-            "model_half_width_above": {m: _rounded(half[2]) for m, half in halves.items()},
+            **{
+                name: {m: _rounded(half[k]) for m, half in halves.items()}
+                for k, name in enumerate(HALVES)
+            },
             "nuclei": {name: round(count) for name, count in self.counts.items()},
             "flagged": {
                 flag: round(self.flagged_um2[flag] / self.tissue_um2, 4)
