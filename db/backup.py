@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -219,13 +219,16 @@ def _verified(copy: Path, head: Head | None, what: str) -> Head:
 
 def _promised(path: Path) -> tuple[str, Head]:
     """SHA-256 and head that were written beside a back-up."""
+    if not path.is_file():
+        raise RecordError(f"There is no back-up at {path}. Give a file that `backup` made.")
     try:
         told: dict[str, Any] = json.loads(beside(path).read_text(encoding="utf-8"))
         head = Head(int(told["head"]["sequence"]), str(told["head"]["hash"]))
         return str(told["sha256"]), head
     except (OSError, ValueError, KeyError, TypeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise RecordError(
-            f"{beside(path)} cannot be read ({error}), so nothing shows that the back-up is "
+            f"{beside(path)} cannot be read ({why}), so nothing shows that the back-up is "
             "whole. Put it back beside the back-up."
         ) from error
 
@@ -281,11 +284,16 @@ def _file_url(path: Path) -> URL:
 def _put(source: Path, target: Path) -> None:
     """Copy a file so that `target` is whole or not there, also after a power cut."""
     partial = target.with_name(f"{target.name}.partial")
-    with source.open("rb") as old, partial.open("wb") as new:
-        shutil.copyfileobj(old, new)
-        new.flush()
-        os.fsync(new.fileno())
-    partial.replace(target)
+    try:
+        with source.open("rb") as old, partial.open("wb") as new:
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
+        partial.replace(target)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)  # a full disk needs the room
+        raise
 
 
 def _sha256(path: Path) -> str:

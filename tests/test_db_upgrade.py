@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from db_support import BACKENDS, PNG, address, commit, empty_database, following, mark, sha
-from migration_support import MOMENT, count_on, fill_first_revision, put, table
+from db_support import BACKENDS, PNG, address, commit, empty_database, following, sha
+from migration_support import fill_first_revision, fill_second_revision, table
 from sqlalchemy import Connection, Engine, inspect, select, text
 
 from db import records, session
@@ -30,56 +30,6 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         engine = session.connect(url)
         yield engine
         engine.dispose()
-
-
-def fill_second_revision(engine: Engine) -> None:
-    """A study that is closed and one half read, with what readers do in them.
-
-    Behind the patches, readers and readings of the first revision: numbers begin at 11.
-    """
-    made = {"created_at": MOMENT}
-    by_model = {"model_set": "starter", "model_sha256": "f" * 64}
-    with engine.begin() as db:
-        for key in (11, 12):
-            patch = {"id": key, "sha256": sha(key), "name": f"{key}.png", "phash": mark(key)}
-            put(db, "patch", patch | made | {"width": 512, "height": 512, "mpp": 0.252600123})
-            put(db, "image", {"patch_id": key, "png": PNG + bytes([key])})
-        account = {"role": "coordinator", "issuer": "https://id", "subject": "s", "email": "e@x"}
-        zoe = {"id": 11, "name": "Zoe", "key": "zoe", "score_first": False}
-        put(db, "reader", zoe | made | account)
-        for key, state in ((11, "closed"), (12, "open")):
-            study = {"id": key, "name": f"Study {key}", "description": "d", "arm": "before"}
-            study |= {"seed": 7, "state": state, "created_by": "Zoe", "repeat_share": 0.0}
-            study |= {"washout_days": 0.0, "proficiency": 0.1, "show_feedback": True}
-            put(db, "study", study | made | by_model)
-            case = {"id": key, "study_id": key, "patch_id": 11, "code": "C-1", "patient": "P"}
-            put(db, "case", case | {"is_training": False, "reference": 0.4})
-            case |= {"id": key + 10, "patch_id": 12, "code": "C-2", "patient": None}
-            put(db, "case", case | {"is_training": False})
-            member = {"id": key, "study_id": key, "reader_id": 11, "rank": 0}
-            steps = tuple(
-                (
-                    "assignment",
-                    {"id": key + more, "membership_id": key, "case_id": key + more}
-                    | {"position": more // 10, "occasion": 0, "arm": "ai"},
-                )
-                for more in (0, 10)
-            )
-            put(db, "membership", member, steps)
-        given = {"reader_id": 11, "seen_models": False, "software": "cellularity 0.2"} | made
-        read = {"phase": "before", "confidence": 4, "seconds": 1 / 3}
-        for key, patch, score in ((11, 11, 0.3), (21, 12, 2 / 3), (12, 11, None)):
-            reading = given | read | {"id": key, "patch_id": patch, "assignment_id": key}
-            reading |= {"cellularity": score, "token": f"t{key}"}
-            put(db, "reading", reading | ({} if score else {"cannot_score_reason": "folded"}))
-        put(db, "reading", given | {"id": 31, "patch_id": 12, "cellularity": 0.9, "phase": "free"})
-        amendment = {"id": 11, "reading_id": 12, "reader_id": 11, "cellularity": 0.7}
-        put(db, "amendment", amendment | made | {"why": "a better picture"})
-        score = {"id": 11, "patch_id": 11, "method": "gbt", "value": 0.4, "low": 0.1, "high": 0.8}
-        put(db, "model_score", score | made | by_model | {"software": "cellularity 0.2"})
-        agreed = {"id": 11, "case_id": 11, "cellularity": 0.35, "reason": "both looked"}
-        put(db, "consensus", agreed | made | {"by": "Zoe"})
-        count_on(db)
 
 
 FILLS: dict[str, Callable[[Engine], None]] = {
