@@ -150,3 +150,8 @@ def test_readme_gives_the_commands_that_ci_runs() -> None:
 def test_the_command_is_installed_under_its_name() -> None:
     assert PROJECT["project"]["scripts"] == {"cellularity": "cellularity_core.cli:main"}
     assert PROJECT["project"]["requires-python"] == ">=3.11,<3.14"
+    python = "Programming Language :: Python :: "
+    named = [
+        name[len(python) :] for name in PROJECT["project"]["classifiers"] if name.startswith(python)
+    ]
+    assert named == ["3.11", "3.12", "3.13"]  # each was tried, and the README says so
