@@ -68,7 +68,7 @@ def features(
         [*_pixel_features(image), *_blob_features(found)]
         for image, found in zip(maps[: len(CLASSES)], blobs, strict=True)
     ]
-    row = np.array(per_class, dtype=np.float64).ravel()
+    row = np.array(per_class).ravel()
     row *= FEATURE_PIXELS / maps[0].size
     return row
 

@@ -136,8 +136,8 @@ def test_bins_close_at_their_upper_edge() -> None:
     assert to_bins(percent / 100).tolist() == expected
 
 
-@pytest.mark.parametrize("bad", [[0.5, 26], [-0.01], [np.nan]])
-def test_bins_of_percent_are_refused(bad: list[float]) -> None:
+@pytest.mark.parametrize("bad", [[0.5, 26], [1.01], [-0.01], [np.nan], [0.5, None]])
+def test_bins_of_percent_are_refused(bad: list[float | None]) -> None:
     with pytest.raises(ValueError, match="fractions, not percent"):
         to_bins(bad)
 

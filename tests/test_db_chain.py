@@ -1,7 +1,9 @@
 """Hashes of the chain, and the trail leafed through."""
 
+import hashlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -58,5 +60,41 @@ def test_hashes_are_what_they_always_were() -> None:
         '["reading","",{"id":1}]'
     )
     assert chain.digest("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    with pytest.raises(TypeError, match="no canonical form"):
+    with pytest.raises(TypeError, match=r"^set has no canonical form"):
         chain.canonical({1, 2})
+
+
+def test_moments_bytes_and_odd_texts_are_what_they_always_were() -> None:
+    """One spelling of a moment, whatever its zone; a picture by its hash; half a character."""
+    moment = datetime(2026, 3, 31, 14, 5, tzinfo=timezone(timedelta(hours=2)))
+    assert chain.canonical([moment]) == '["2026-03-31T12:05:00.000000+00:00"]'
+    assert chain.canonical(b"abc") == (
+        '"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"'
+    )
+    assert chain.digest("\ud800") == hashlib.sha256(b"\xed\xa0\x80").hexdigest()
+
+
+def test_an_event_is_hashed_with_all_it_says_and_the_one_before() -> None:
+    told = {
+        "sequence": 2,
+        "at": datetime(2026, 3, 31, 12, 5, tzinfo=UTC),
+        "actor": "Ana",
+        "action": "insert",
+        "entity": "reading",
+        "entity_id": 7,
+        "row_hash": None,
+        "content_hash": chain.content_hash("5a17", '{"old":null}'),
+        "prev_hash": chain.GENESIS,
+    }
+    assert told["content_hash"] == hashlib.sha256(b'5a17\n{"old":null}').hexdigest()
+    written = (
+        '[2,"2026-03-31T12:05:00.000000+00:00","Ana","insert","reading",7,null,'
+        f'"{told["content_hash"]}","{"0" * 64}"]'
+    )
+    assert chain.event_hash(**told) == hashlib.sha256(written.encode()).hexdigest()
+
+
+def test_salts_are_of_128_bits_and_differ() -> None:
+    salts = [chain.new_salt() for _ in range(50)]
+    assert len(set(salts)) == 50
+    assert {len(bytes.fromhex(salt)) for salt in salts} == {16}

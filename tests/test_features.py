@@ -68,6 +68,21 @@ def test_equality_at_a_threshold_is_not_above_it() -> None:
     assert row["normal value@0.32"] == pytest.approx(32768)
 
 
+def test_every_precision_of_the_maps_counts_as_it_is() -> None:
+    """A hair above a threshold is above it in double; half precision reads as its values."""
+    maps = np.full((3, 64, 64), 0.5 + 1e-12)
+    row = dict(zip(FEATURE_NAMES, features(maps), strict=True))
+    assert row["normal area@0.50"] == 65536
+    half = smooth_maps(4, 64, 64).astype(np.float16)
+    blobs = [find_blobs(m) for m in half.astype(np.float32)]
+    assert_array_equal(features(half, blobs), features(half.astype(np.float32), blobs))
+
+
+def test_maps_of_one_pixel_are_maps() -> None:
+    row = dict(zip(FEATURE_NAMES, features(np.full((3, 1, 1), 0.25)), strict=True))
+    assert row["malignant value@total"] == 65536 / 4
+
+
 def test_a_fourth_channel_is_not_read() -> None:
     maps = smooth_maps(5, 64, 64, channels=4)
     assert_array_equal(features(maps), features(maps[:3]))
@@ -126,5 +141,9 @@ def test_empty_activation_is_all_zero() -> None:
 def test_wrong_input_is_refused_in_words() -> None:
     with pytest.raises(ValueError, match=r"shape \(2, 8, 8\).*at least 3 maps"):
         features(np.zeros((2, 8, 8)))
+    with pytest.raises(ValueError, match=r"shape \(3, 0, 8\).*at least 3 maps"):
+        features(np.zeros((3, 0, 8)))
     with pytest.raises(ValueError, match="NaN"):
         features(np.full((3, 8, 8), np.nan))
+    with pytest.raises(ValueError, match="shorter"):
+        features(np.zeros((3, 8, 8)), [find_blobs(np.zeros((8, 8)))] * 2)

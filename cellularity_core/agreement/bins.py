@@ -35,4 +35,4 @@ def to_bins(scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
     values = np.asarray(scores, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("A score is missing or outside 0 to 1; give fractions, not percent.")
-    return np.searchsorted(np.asarray(BIN_EDGES) + _EDGE_SLACK, values, side="left")
+    return np.searchsorted(np.asarray(BIN_EDGES) + _EDGE_SLACK, values)
