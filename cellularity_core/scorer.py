@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ class _Job:
     pixels: npt.NDArray[np.uint8]
     tiles: list[tiling.Tile]
     started: float
-    outputs: dict[str, list[list[Future[tuple[Maps, ...]]]]] = field(default_factory=dict)
+    outputs: dict[str, list[list[Future[tuple[Maps, ...]]]]]
     """By network, view and tile."""
 
 
@@ -262,17 +262,20 @@ class Scorer:
     def _submit(self, patch: Patch) -> _Job:
         started = time.perf_counter()
         pixels = self._pixels(patch)
-        job = _Job(patch, quality.assess(patch), pixels, tiling.plan(*pixels.shape[:2]), started)
-        tiles = {
-            stride: [tiling.cut(pixels, tile, stride)[None] for tile in job.tiles]
+        plan = tiling.plan(*pixels.shape[:2])
+        cuts = {
+            stride: [tiling.cut(pixels, tile, stride)[None] for tile in plan]
             for stride in (tiling.STRIDE, EVEN)
         }
-        for name, network in self._networks.items():
-            job.outputs[name] = [
-                [self._pool.submit(_run, network, tile, axes) for tile in tiles[self._stride(name)]]
+        outputs = {
+            name: [
+                [self._pool.submit(_run, network, cut, axes) for cut in cuts[self._stride(name)]]
                 for axes in VIEWS[: self.views]
             ]
-        return job
+            for name, network in self._networks.items()
+        }
+        # judged while the networks are at work
+        return _Job(patch, quality.assess(patch), pixels, plan, started, outputs)
 
     def _finish(self, job: _Job, keep_maps: bool) -> PatchResult:
         patch = job.patch
