@@ -218,8 +218,8 @@ def _peaks(
     space: npt.NDArray[np.float32], threshold: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Sub-pixel ``(x, y)`` and response of the maxima above a threshold."""
-    bar = np.maximum(cv2.dilate(space, np.ones((3, 3), np.uint8)), np.float32(threshold))
-    row, column = np.nonzero(space >= bar)
+    peak = (space >= cv2.dilate(space, np.ones((3, 3), np.uint8))) & (space >= threshold)
+    row, column = np.unravel_index(np.flatnonzero(peak), space.shape)
     centre = space[row, column].astype(np.float64)
 
     def offset(axis: int) -> npt.NDArray[np.float64]:

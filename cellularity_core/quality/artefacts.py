@@ -136,5 +136,7 @@ def _density(pixels: Pixels) -> Plane:
 
 def _largest(mask: npt.NDArray[np.bool_]) -> float:
     """Part of a mask in its largest connected piece."""
+    if not mask.any():
+        return 0.0
     areas = cv2.connectedComponentsWithStats(mask.astype(np.uint8))[2][1:, cv2.CC_STAT_AREA]
-    return float(areas.max() / mask.size) if len(areas) else 0.0
+    return float(areas.max() / mask.size)
