@@ -53,6 +53,7 @@ def study_form() -> AppTest:
     at.multiselect(key="studies.readers").set_value(["Mae"]).run()
     at.text_input(key="studies.name").set_value("Trial").run()
     at.radio(key="studies.arm").set_value("before-after").run()
+    at.checkbox(key=f"{state.STUDY_SIZES}.1").check().run()
     assert not at.exception, at.exception
     return at
 

@@ -1,6 +1,7 @@
 """Long jobs of the pages: cancelled they keep what is whole, and go on from there."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,39 @@ def test_a_folder_without_files_and_one_that_is_not_there_are_said(tmp_path: Pat
 def filled(at: AppTest) -> AppTest:
     at.multiselect(key="studies.readers").set_value(["Mae"]).run()
     at.text_input(key="studies.name").set_value("Trial").run()
+    at.checkbox(key=f"{state.STUDY_SIZES}.3").check().run()
     return at
+
+
+def test_assumed_pixel_sizes_are_said_corrected_and_asked_for(folder: Path) -> None:
+    at = filled(form_of(folder))
+    create = at.button(key=state.STUDY_CREATE)
+    assert not create.disabled
+    at.checkbox(key=f"{state.STUDY_SIZES}.3").uncheck().run()
+    assert at.button(key=state.STUDY_CREATE).disabled
+    assert "size of 3 patches is assumed (0.5 µm per pixel)" in words(at)
+    made = at.session_state[state.STUDY_DRAFT]
+    assert list(shown_sizes(at)) == ["0.5 assumed"] * 3
+    first, second, third = made.patches.values()
+    made.results[first.sha256] = "at 0.5 µm"
+    made.add([replace(first, mpp=0.25, mpp_source="user"), replace(second, mpp_source="user")])
+    made.add([replace(first, mpp=0.5, mpp_source="default")])  # the file, dropped once more
+    at.run()
+    assert list(shown_sizes(at)) == ["0.25", "0.5", "0.5 assumed"]
+    assert first.sha256 not in made.results
+    assert "size of 1 patch is assumed" in words(at)
+    assert at.button(key=state.STUDY_CREATE).disabled
+    made.add([replace(third, mpp=0.4, mpp_source="user")])
+    at.run()
+    assert not at.button(key=state.STUDY_CREATE).disabled
+    assert "assumed" not in words(at)
+    table = study_draft.pd.DataFrame(at.dataframe[0].value)
+    cases = study_draft.new_cases(made, table)
+    assert [case.mpp for case in cases] == [0.25, 0.5, 0.4]
+
+
+def shown_sizes(at: AppTest) -> Any:
+    return at.dataframe[0].value[study_draft.SIZE]
 
 
 def test_scoring_a_study_goes_on_where_it_was_cancelled(

@@ -24,7 +24,13 @@ from pages.parts.progress import work_through
 
 _TCGA: Final = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
 
-PATCH, PATIENT, TRAINING, REFERENCE = "Patch", "Patient (pseudonym)", "Training", "Reference (%)"
+PATCH, SIZE, PATIENT, TRAINING, REFERENCE = (
+    "Patch",
+    "µm/px",
+    "Patient (pseudonym)",
+    "Training",
+    "Reference (%)",
+)
 """Columns of the table of cases."""
 
 
@@ -68,7 +74,11 @@ class Draft:
     parking: Parking = field(default_factory=Parking)
 
     def add(self, items: Iterable[Patch | Rejected]) -> None:
-        """Take in patches; what cannot be a case is said in `problems`."""
+        """Take in patches; what cannot be a case is said in `problems`.
+
+        A patch that is here already takes the pixel size with which it comes, unless that
+        is only assumed.
+        """
         for item in items:
             if isinstance(item, Rejected):
                 self.problems.append(item.reason)
@@ -77,9 +87,20 @@ class Draft:
                     f"{item.name} states a pixel size that cannot be right; open it on the page "
                     "Analyse, give the true size there, and take it from there."
                 )
-            elif item.sha256 not in self.patches:
+            elif (known := self.patches.get(item.sha256)) is None:
                 self.patches[item.sha256] = replace(item, pixels=self.parking.park(item.pixels))
                 self.marks[item.sha256] = turned_fingerprints(item.pixels)
+            elif not is_assumed(item) and (known.mpp, known.mpp_source) != (
+                item.mpp,
+                item.mpp_source,
+            ):
+                self.patches[item.sha256] = replace(item, pixels=known.pixels)
+                self.results.pop(item.sha256, None)  # of the size it had before
+
+
+def is_assumed(patch: Patch) -> bool:
+    """Whether neither the file nor anybody said how large a pixel of it is."""
+    return patch.mpp_source == "default"
 
 
 def draft() -> Draft:
@@ -171,7 +192,13 @@ def case_table(made: Draft) -> pd.DataFrame:
         A row a patch, in the order of the draft.
     """
     rows = [
-        {PATCH: p.name, PATIENT: patient_in(p.name), TRAINING: False, REFERENCE: None}
+        {
+            PATCH: p.name,
+            SIZE: f"{p.mpp:.3g}" + (" assumed" if is_assumed(p) else ""),
+            PATIENT: patient_in(p.name),
+            TRAINING: False,
+            REFERENCE: None,
+        }
         for p in made.patches.values()
     ]
     frame = pd.DataFrame(rows).astype({REFERENCE: "float64"})
@@ -181,8 +208,12 @@ def case_table(made: Draft) -> pd.DataFrame:
         key=f"{state.STUDY_CASES}.{len(rows)}.{made.uploads}",
         hide_index=True,
         height=min(38 + 35 * len(rows), 400),
-        disabled=[PATCH],
+        disabled=[PATCH, SIZE],
         column_config={
+            SIZE: config.TextColumn(
+                help="Micrometres per pixel: cells are shown and scored at this size. It is put "
+                "right on the page Analyse; then take the patches from there again."
+            ),
             PATIENT: config.TextColumn(
                 help="Patches of one patient are not independent; intervals count patients. "
                 "Empty: a patient of its own. Never a name or a hospital's number."

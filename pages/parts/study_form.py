@@ -1,6 +1,7 @@
 """The form that creates a study."""
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -14,6 +15,7 @@ from db import records
 from db.records import StudyPlan
 from db.session import snapshot, transaction
 from pages.parts import access, state
+from pages.parts.agreement_words import counted
 from pages.parts.frame import harmless
 from pages.parts.models_active import active_set
 from pages.parts.progress import forget_cancelling
@@ -26,6 +28,7 @@ from pages.parts.study_draft import (
     case_table,
     draft,
     faults,
+    is_assumed,
     look_alikes,
     new_cases,
 )
@@ -66,6 +69,7 @@ def study_form() -> None:
         st.warning(f"{harmless(names)} show the same tissue; one of them is enough.")
     training = int(table[TRAINING].sum())
     st.caption(f"{len(table) - training} cases to read and {training} training cases.")
+    is_sized = _sizes(made)
 
     st.markdown("**2. Readers**")
     with snapshot(store()) as db:
@@ -112,6 +116,8 @@ def study_form() -> None:
                 "Largest mean difference from the references (points)", 1, 100, 15
             )
     wrong = faults(made, table, alike)
+    if not is_sized:
+        wrong.append("Put the assumed pixel sizes right, or say above that they are right.")
     if not chosen:
         wrong.append("Choose at least one reader.")
     if not title.strip():
@@ -136,7 +142,7 @@ def study_form() -> None:
         readers=chosen,
         cases=(),
     )
-    form = (plan, table.to_json())
+    form = (plan, table.to_json(), is_sized)
     if st.button(
         "Score the cases by the models and create the study",
         key=state.STUDY_CREATE,
@@ -158,6 +164,26 @@ def study_form() -> None:
             "again; cases that are scored stay scored.",
             icon=":material/info:",
         )
+
+
+def _sizes(made: Draft) -> bool:
+    """Whether the pixel size of every patch is known; where it is assumed, ask."""
+    sizes = Counter(f"{p.mpp:.3g}" for p in made.patches.values() if is_assumed(p))
+    if not sizes:
+        return True
+    count = sizes.total()
+    st.warning(
+        f"The pixel size of {counted(count, 'patch', 'patches')} is assumed "
+        f"({' or '.join(sizes)} µm per pixel), as the files state none. Were it wrong, readers "
+        "would see the cells too large or too small, and the models would score wrongly. If "
+        "you know another size, give it on the page Analyse and take the patches from there.",
+        icon=":material/straighten:",
+    )
+    return st.checkbox(
+        f"I have checked that the pixel size assumed for {counted(count, 'patch', 'patches')} "
+        "is right",
+        key=f"{state.STUDY_SIZES}.{count}",
+    )
 
 
 def _switched(name: str) -> None:

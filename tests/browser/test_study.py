@@ -236,6 +236,7 @@ def test_the_page_makes_a_study_that_its_reader_finds(
     page.get_by_label("Name of the study").fill("Made by hand")
     page.get_by_label("Name of the study").press("Enter")
     page.get_by_text("Before, then after AI, with a control arm").click()
+    page.get_by_text("I have checked that the pixel size").click()
     page.locator(".st-key-studies-create button:enabled").click()
     page.get_by_text("“Made by hand” is open for Mae.").wait_for()
     with snapshot(db) as session:
