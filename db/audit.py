@@ -38,7 +38,7 @@ def row_values(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(column.type, Boolean):
                 value = bool(value)
             elif isinstance(column.type, Integer):
-                value = int(value)
+                value = int(value) if value == int(value) else value  # SQLite keeps any number
             elif isinstance(column.type, Float):
                 value = float(value)
         values[column.name] = value

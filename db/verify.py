@@ -48,6 +48,9 @@ COVERED: Final[tuple[type[Base], ...]] = (
 )
 """Tables of which each row has an event. Assignments are covered by their membership's."""
 
+_Key = tuple[str, int]
+"""Table and number of a row."""
+
 _CHUNK: Final = 200
 _CHUNK_OF_IMAGES: Final = 16
 _LAST: Final = 2**62
@@ -84,23 +87,25 @@ class _Finding:
 
 
 @dataclass(slots=True)
-class _Last:
-    """The last event of a row."""
+class _Told:
+    """What the events say of a row: all but the last one are `earlier`."""
 
     sequence: int
     row_hash: str | None
     salt: str
+    earlier: tuple[str | None, ...] = ()
 
 
 class _Trail:
     """The events, read and checked in their order."""
 
     def __init__(self, session: Session, tell: Callable[[], object]) -> None:
-        self.last: dict[tuple[str, int], _Last] = {}
+        self.told: dict[_Key, _Told] = {}
         self.hashes: dict[str, int] = {}
         self.finding: _Finding | None = None
         self._contents: dict[int, dict[str, Any] | None] = dict(_rows(session, AuditContent))
-        self._erased: set[int] = set()
+        self.erased: dict[int, _Key] = {}
+        self.erasures: set[_Key] = set()
         self._erasable: set[int] = set()
         self._end = chain.GENESIS
         for key, event in _rows(session, AuditEvent):
@@ -115,7 +120,7 @@ class _Trail:
             why = "is missing, though its content is there"
             self.finding = _Finding(number, f"audit_event {number}", why)
             return
-        for number in sorted(self._erased - self._erasable):
+        for number in sorted(self.erased.keys() - self._erasable):
             why = "was erased, and no erasure tells of it"
             self.finding = _Finding(number, f"audit_content {number}", why)
             return
@@ -136,7 +141,7 @@ class _Trail:
             return "has lost its content"
         salt, text = content["salt"], content["content"]
         if salt is None and text is None:
-            self._erased.add(expected)
+            self.erased[expected] = (event["entity"], event["entity_id"])
         elif salt is None or text is None:
             return "has lost a part of its content"
         elif chain.content_hash(salt, text) != event["content_hash"]:
@@ -147,11 +152,36 @@ class _Trail:
         self.hashes[self._end] = expected
         if event["entity"] in _TABLES:
             key = (event["entity"], event["entity_id"])
-            self.last[key] = _Last(expected, event["row_hash"], salt or "")
+            before = self.told.get(key)
+            earlier = () if before is None else (*before.earlier, before.row_hash)
+            kept = earlier if event["entity"] in _APPENDED else ()
+            self.told[key] = _Told(expected, event["row_hash"], salt or "", kept)
+            if event["action"] == "erase":
+                self.erasures.add(key)
         return None
 
 
 _TABLES: Final = frozenset(entity.__tablename__ for entity in COVERED)
+
+_APPENDED: Final = {
+    "reading": {"mpp"},
+    "amendment": set[str](),
+    "model_score": {"mpp"},
+    "consensus": set[str](),
+}
+"""Tables whose rows never change: each event of a row must be true of it today, but for the
+columns that a migration filled later. So an event put behind an altered row does not cover it."""
+
+_SUBJECTS: Final[dict[str, tuple[str, Any, Any]]] = {
+    "reading": ("patch", Reading.id, select(Reading.id, Reading.patch_id)),
+    "model_score": ("patch", ModelScore.id, select(ModelScore.id, ModelScore.patch_id)),
+    "amendment": ("patch", Amendment.id, select(Amendment.id, Reading.patch_id).join(Reading)),
+    "consensus": ("case", Consensus.id, select(Consensus.id, Consensus.case_id)),
+}
+"""Of rows whose events may lose their content: what must have been erased, and how to find it."""
+
+_REMOVED: Final = frozenset({"model_score"})
+"""Those of them whose rows a migration removes on its way back."""
 
 
 def verify(
@@ -183,7 +213,7 @@ def verify(
         lost = _lost(trail, noted)
         if lost is not None:
             return Verdict(False, lost, "is missing: the end of the trail was cut off", checked)
-    findings = []
+    findings = list(_check_erased(session, trail))
     for finding in _check_rows(session, trail):
         tell()
         checked += 1
@@ -221,7 +251,11 @@ def _lost(trail: _Trail, noted: Head | str) -> str | None:
 
 def _check_rows(session: Session, trail: _Trail) -> Iterator[_Finding | None]:
     """A finding, or None, for each row that is or should be there."""
-    waiting = {key: last for key, last in trail.last.items() if last.row_hash is not None}
+    waiting = {
+        key: told
+        for key, told in trail.told.items()
+        if told.row_hash is not None or (key[0] in _APPENDED and key[0] not in _REMOVED)
+    }
     parts: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for key, row in _rows(session, Assignment):
         if row is None:
@@ -231,21 +265,48 @@ def _check_rows(session: Session, trail: _Trail) -> Iterator[_Finding | None]:
     for entity in COVERED:
         name = entity.__tablename__
         for key, row in _rows(session, entity):
-            last = waiting.pop((name, key), None)
+            told = waiting.pop((name, key), None)
             if entity is Membership and row is not None:
                 row["parts"] = parts.pop(key, [])
-            if last is None:
+            if told is None:
                 yield _Finding(_LAST, f"{name} {key}", "was put in past the software")
             elif row is None:
-                yield _Finding(last.sequence, f"{name} {key}", "cannot be read")
+                yield _Finding(told.sequence, f"{name} {key}", "cannot be read")
             else:
-                salt = last.salt if name in SALTED else ""
-                is_same = chain.row_hash(name, row, salt) == last.row_hash
-                yield None if is_same else _Finding(last.sequence, f"{name} {key}", "was altered")
-    for (name, key), last in waiting.items():
-        yield _Finding(last.sequence, f"{name} {key}", "was removed")
+                is_same = _is_as_told(name, row, told)
+                yield None if is_same else _Finding(told.sequence, f"{name} {key}", "was altered")
+    for (name, key), told in waiting.items():
+        yield _Finding(told.sequence, f"{name} {key}", "was removed")
     for rows in parts.values():
         yield _Finding(_LAST, f"assignment {rows[0]['id']}", "belongs to nobody")
+
+
+def _is_as_told(name: str, row: dict[str, Any], told: _Told) -> bool:
+    """Whether the last event is true of a row; all of its events where rows never change."""
+    now = chain.row_hash(name, row, told.salt if name in SALTED else "")
+    if now != told.row_hash:
+        return False
+    if not told.earlier:
+        return True
+    before = {column: value for column, value in row.items() if column not in _APPENDED[name]}
+    return {now, chain.row_hash(name, before)}.issuperset(told.earlier)
+
+
+def _check_erased(session: Session, trail: _Trail) -> Iterator[_Finding]:
+    """Events whose content is gone although the patch or case they tell of was never erased."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for name, key in sorted(set(trail.erased.values())):
+        numbers[name].append(key)
+    subjects = {("image", key): ("patch", key) for key in numbers["image"]}
+    for name, (subject, key_column, query) in _SUBJECTS.items():
+        for start in range(0, len(numbers[name]), _CHUNK):
+            some = numbers[name][start : start + _CHUNK]
+            for key, of in session.execute(query.where(key_column.in_(some))):
+                subjects[name, key] = (subject, of)
+    for sequence, row in trail.erased.items():
+        if subjects.get(row, row) not in trail.erasures:
+            why = "was erased, though what it tells of was not"
+            yield _Finding(sequence, f"audit_content {sequence}", why)
 
 
 def _rows(session: Session, entity: type[Base]) -> Iterator[tuple[int, dict[str, Any] | None]]:
