@@ -75,6 +75,8 @@ def imrmc_rows(rows: Iterable[ReadingRow]) -> Iterable[dict[str, Any]]:
     for row in rows:
         if not row.is_training and row.cellularity is not None:
             modality = f"{row.phase}-repeat" if row.occasion else row.phase
+            if row.phase == "before" and row.seen_models:
+                modality += "-seen"  # the reader had met the models' output elsewhere
             yield dict(zip(IMRMC, (row.reader, row.case, modality, row.cellularity), strict=True))
 
 

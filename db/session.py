@@ -102,6 +102,9 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
         "SELECT set_config('synchronous_commit', 'on', false) "
         "WHERE current_setting('synchronous_commit') = 'off'"
     )
+    # A writer that is stuck is not waited for without end, and one that is idle lets go.
+    cursor.execute(f"SET lock_timeout = {BUSY_MS}")
+    cursor.execute(f"SET idle_in_transaction_session_timeout = {10 * BUSY_MS}")
     cursor.execute("SELECT current_setting('fsync')")
     [fsync] = cursor.fetchone()
     cursor.close()

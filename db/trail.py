@@ -12,9 +12,10 @@ from db import members
 from db.schema import AuditContent, AuditEvent
 
 _BLINDING: Final = frozenset(
-    {"reading", "amendment", "model_score", "consensus", "case", "membership"}
+    {"reading", "amendment", "model_score", "consensus", "case", "membership", "study"}
 )
-"""Entities whose values would tell a reader scores, references or repeats."""
+"""Entities whose values would tell a reader scores, references or repeats: a study's seed and
+share of repeats give their order."""
 
 
 @dataclass(frozen=True, slots=True)

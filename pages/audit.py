@@ -91,9 +91,18 @@ def _verify() -> None:
     engine = store()
     doing = "Checking every event and every row"
     with whole_work(doing, key="audit.check") as tell, snapshot(engine) as db:
-        verdict = records.verify(db, heads=records.noted_heads(engine.url), progress=tell)
+        noted = records.noted_heads(engine.url)
+        verdict = records.verify(db, heads=noted, progress=tell)
     if verdict.ok:
-        st.success(f"Nothing was altered: {verdict.checked} events and rows checked.")
+        st.success(
+            f"Nothing was altered: {verdict.checked} events and rows checked. Heads noted outside "
+            f"the records for this place, which they agree with: {len(noted)}."
+        )
+        if not noted:
+            st.caption(
+                "That the end of the trail was cut off shows only against a noted head. Every "
+                "back-up and every report notes one."
+            )
     else:
         st.error(f"The records were altered: {verdict.first_bad} {verdict.why}.")
 

@@ -16,6 +16,7 @@ from cellularity_core.agreement import (
     agreement_report,
     readers_mean,
 )
+from db.export import imrmc_rows
 from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement
 from pages.parts.agreement_disputes import queue
 from pages.parts.agreement_figures import MOST_PAIRS, ForestRow, forest, forest_rows
@@ -93,6 +94,25 @@ def test_the_key_changes_with_any_rating() -> None:
     assert one.key == Material("y", (Rating("c", "Ana", 0.1),)).key
     for changed in (Rating("c", "Ana", 0.11), Rating("c", "Ana", 0.1, "P")):
         assert replace(one, ratings=(changed,)).key != one.key
+
+
+def test_whoever_had_met_the_models_tells_nothing_of_their_pull() -> None:
+    given = material(seeded_study(store(), arm="before-after with control"))
+    whole = movement(given, MEAN_OF_MODELS)
+    met = next(row for row in given.rows if row.phase == "after" and not row.occasion)
+    rows = tuple(
+        replace(row, seen_models=True)
+        if (row.case, row.reader, row.phase) == (met.case, met.reader, "before")
+        else row
+        for row in given.rows
+    )
+    found = movement(replace(given, rows=rows), MEAN_OF_MODELS)
+    assert whole is not None
+    assert found is not None
+    assert found.shown.n_reads == whole.shown.n_reads - 1
+    modalities = {row["modalityID"] for row in imrmc_rows(rows)}
+    assert "before-seen" in modalities
+    assert "before-seen" not in {row["modalityID"] for row in imrmc_rows(given.rows)}
 
 
 def test_a_mean_of_models_counts_no_model_twice() -> None:

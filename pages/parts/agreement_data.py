@@ -281,7 +281,8 @@ def shared_scores(table: RatingTable, a: str, b: str) -> tuple[list[str], Floats
 def movement(material: Material, model: str) -> AutomationBias | None:
     """How second reads moved toward `model`; None where nothing was read after the models.
 
-    Repeats are left out: their first score came after the models had been shown once.
+    Repeats are left out, as their first score came after the models had been shown once, and
+    cases whose reader had met the models' output before the first score.
 
     Parameters
     ----------
@@ -295,7 +296,10 @@ def movement(material: Material, model: str) -> AutomationBias | None:
     before = {
         (row.case, row.reader): row.cellularity
         for row in material.rows
-        if row.phase == "before" and row.occasion == 0 and not row.is_training
+        if row.phase == "before"
+        and row.occasion == 0
+        and not row.is_training
+        and not row.seen_models
     }
 
     def arm(phase: str) -> SecondReads | None:
