@@ -72,7 +72,9 @@ class CompiledNetwork(Network):
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_NUM_THREADS": threads,
         }
+        self._local = threading.local()
         try:
+            _check_graph(graph)
             model = core.read_model(graph)
             self._outputs = len(model.outputs)
             mean = _mean_over_places(model)
@@ -81,17 +83,27 @@ class CompiledNetwork(Network):
                 # One output more; those that score stay the same to the last bit.
                 model.add_outputs([mean.input_value(0)])
             self._compiled = core.compile_model(model, "CPU", options)
-        except RuntimeError as error:
+            self._try()
+        except Exception as error:  # OpenVINO raises what comes to it
+            lines = [line for line in str(error).splitlines() if line.strip()]
             raise ModelError(
-                f"The network '{graph.name}' cannot be loaded ({str(error).splitlines()[-1]}); "
-                "restore the model set from the repository."
+                f"The network '{graph.name}' cannot be loaded "
+                f"({(lines or [type(error).__name__])[-1].strip()}); restore the model set from "
+                "the repository."
             ) from error
-        self._local = threading.local()
+
+    def _try(self) -> None:
+        """Ask the network once, alone, and look at what it gives."""
         # OpenVINO's binding fills static variables on its first call and lets go of the GIL
         # meanwhile; two threads that make a first call at once then wait for each other for
         # ever. So every network makes its first call alone.
+        blank = np.zeros((1, SMALLEST, SMALLEST, 3), np.uint8)
         with _FIRST_CALL:
-            self(np.zeros((1, SMALLEST, SMALLEST, 3), np.uint8))
+            shapes = [each.shape for each in self(blank)]
+        if self.has_places:
+            self.places(blank)
+        if not shapes or not {*shapes} <= {(1,), (1, 4, SMALLEST, SMALLEST)}:
+            raise ValueError(f"it gives {shapes}, neither scores nor maps")
 
     def __call__(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
         found = self._infer(tiles)
@@ -171,6 +183,18 @@ def load_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def _check_graph(graph: Path) -> None:
+    """Raise where a step lacks what it needs: OpenVINO ends the process at some that do."""
+    import onnx
+
+    model = onnx.load(graph, load_external_data=False)
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version = model.ir_version
+    context.opset_imports = {each.domain: each.version for each in model.opset_import}
+    for node in model.graph.node:
+        onnx.checker.check_node(node, context)
 
 
 def _mean_over_places(model: Any) -> Any:

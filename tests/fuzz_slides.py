@@ -69,8 +69,12 @@ def slides() -> list[bytes]:
 
 
 def read_slide(data: bytes, folder: Path) -> list[str]:
-    path = folder / "s.svs"
-    path.write_bytes(data)
+    (folder / "s.svs").write_bytes(data)
+    return read_at(folder / "s.svs")
+
+
+def read_at(path: Path) -> list[str]:
+    """A slide as the page looks at it: whole, its corners, pictures."""
     slide = Slide(path)
     try:
         overview = slide.overview()

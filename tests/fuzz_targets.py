@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fuzz_formats as formats
+import fuzz_models as models
 import fuzz_mutation as mutation
 import fuzz_slides as slides
 import numpy as np
@@ -224,21 +226,27 @@ def _read_labels(data: bytes, folder: Path) -> list[str]:
 
 
 TARGETS: dict[str, Target] = {
-    "image": Target(_read_image, mutation.in_bytes, _images, 5000, 40),
+    "image": Target(_read_image, mutation.in_bytes, _images, 3500, 40),
     "zip": Target(_read_zip, mutation.in_zip, _zips, 1500),
     "image list": Target(_read_manifest, mutation.in_words, _manifests, 1000),
-    "points": Target(_read_points, mutation.in_words, _points, 2500),
-    "points in GeoJSON": Target(_read_points, mutation.in_json, _geojson, 1500),
-    "region": Target(_read_region, mutation.in_json, _geojson, 1500),
-    "ratings": Target(_read_ratings, mutation.in_words, _ratings, 1500),
-    "readings": Target(_read_readings, mutation.in_words, _readings, 1000),
+    "points": Target(_read_points, mutation.in_words, _points, 2000),
+    "points in GeoJSON": Target(_read_points, mutation.in_json, _geojson, 1200),
+    "region": Target(_read_region, mutation.in_json, _geojson, 1200),
+    "ratings": Target(_read_ratings, mutation.in_words, _ratings, 1200),
+    "readings": Target(_read_readings, mutation.in_words, _readings, 900),
     "labels": Target(_read_labels, mutation.in_words, _labels, 500),
     "slide": Target(slides.read_slide, mutation.in_bytes, slides.slides, 1500, 30),
+    "NDPI": Target(formats.reader(".ndpi"), mutation.in_bytes, formats.ndpi, 600, 12),
+    "SVS": Target(formats.reader(".svs"), mutation.in_bytes, formats.aperio, 400, 8),
+    "MRXS": Target(formats.read_mrxs, formats.in_one_file, formats.mrxs, 600, 12),
+    "DICOM": Target(formats.reader(".dcm"), mutation.in_bytes, formats.dicom, 600, 12),
     "slide list": Target(slides.read_slide_list, mutation.in_words, slides.slide_lists, 400),
     "summary": Target(slides.read_summary, mutation.in_json, slides.summaries, 400),
     "tiles": Target(slides.read_store, mutation.in_bytes, slides.stores, 300, 15),
     "model set": Target(slides.read_set, mutation.in_json, slides.sets, 800, 25),
     "trees": Target(slides.read_trees, mutation.in_words, slides.trees, 200, 15),
+    "graph": Target(models.read_graph, models.in_graph, models.graphs, 600, 20),
+    "weights": Target(models.read_weights, mutation.in_bytes, models.tensors, 200, 8),
     "recipe": Target(slides.read_recipe, mutation.in_words, slides.recipes, 300, 0),
     "back-up": Target(slides.read_promise, mutation.in_json, slides.promises, 100, 5),
 }

@@ -56,6 +56,28 @@ def test_both_engines_give_the_same_numbers(scorer, patches, name):
         np.testing.assert_allclose(a, b, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: b"\xff" * 8 + data[8:],
+        lambda data: data.replace(b'"F16"', b'"F99"', 1),
+        lambda data: data.replace(b"conv_stem", b"conv_stam", 1),
+        lambda data: data.replace(b'"shape":[32,3,3,3]', b'"shape":[3,32,3,3]', 1),
+    ],
+    ids=["empty", "short", "header", "kind", "name", "shape"],
+)
+def test_weights_that_do_not_fit_are_refused(scorer, tmp_path, damage):
+    models = scorer.model_set
+    whole = models.file("direct-r.safetensors").read_bytes()
+    damaged = damage(whole)
+    assert damaged != whole
+    (tmp_path / "direct-r.safetensors").write_bytes(damaged)
+    with pytest.raises(ModelError, match="restore the model set"):
+        load_network(models.manifest["networks"]["direct-r"], tmp_path / "direct-r.safetensors")
+
+
 def test_no_network_makes_its_first_call_beside_another(scorer):
     """OpenVINO's binding deadlocks when two threads make their first calls at once."""
     alone = []

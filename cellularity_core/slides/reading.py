@@ -40,6 +40,9 @@ BLOCK_PX: Final = 2048
 MOST_SHRUNK: Final = 4
 """Factor by which a level is shrunk for a picture on screen, at most."""
 
+MOST_TILE_PX: Final = 8192
+"""Side of a tile of a TIFF, at most: OpenSlide makes room for a whole one, or ends the process."""
+
 READERS: Final = 2
 """Threads that read."""
 
@@ -312,13 +315,15 @@ def _check_whole(path: Path, name: str) -> None:
     try:
         with tifffile.TiffFile(path) as file:
             size = path.stat().st_size
-            end = max((_end(page) for page in file.pages), default=size + 1)
-            keys = [page.keyframe for page in file.pages]
+            pages = _pages(file)
+            end = max((_end(page) for page in pages), default=size + 1)
+            keys = [page.keyframe for page in pages]
             tiled = any(key is not None and key.is_tiled for key in keys)
             lacks = any(
                 key is not None and key.is_tiled and len(page.dataoffsets) < math.prod(key.chunked)
-                for page, key in zip(file.pages, keys, strict=True)
+                for page, key in zip(pages, keys, strict=True)
             )
+            side = max((max(key.tile) for key in keys if key is not None and key.tile), default=0)
     except OSError:
         raise
     except Exception:
@@ -330,11 +335,26 @@ def _check_whole(path: Path, name: str) -> None:
             f"{name} lists fewer tiles than its size needs, so it is damaged; copy or export it "
             "again."
         )
-    if not tiled:
+    if side > MOST_TILE_PX:
+        raise SlideError(
+            f"{name} says that its tiles have {side:,} pixels a side, so it is damaged; copy or "
+            "export it again."
+        )
+    if not tiled and openslide.OpenSlide.detect_format(path) is None:  # some scanners need none
         raise SlideError(
             f"{name} is a picture without tiles and not a slide; score it with `cellularity "
             "score`, or export it as a tiled TIFF."
         )
+
+
+def _pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage | tifffile.TiffFrame]:
+    """Its directories, of which a damaged file may list the same ones again and again."""
+    found: dict[int, tifffile.TiffPage | tifffile.TiffFrame] = {}
+    for page in file.pages:
+        if page.offset in found:
+            break
+        found[page.offset] = page
+    return list(found.values())
 
 
 def _number(text: str) -> float:

@@ -14,6 +14,7 @@ import onnx
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -114,13 +115,19 @@ def load_network(description: Mapping[str, Any], weights: Path) -> Deployed:
     Raises
     ------
     ModelError
-        If the weights do not fit the description.
+        If the weights cannot be read or do not fit the description.
     """
     arguments = dict(description)
     pool = int(arguments.pop("input_pool", 1))
     network = create(arguments)
-    state = {name: value.float() for name, value in load_file(weights).items()}
-    missing, unexpected = network.load_state_dict(state, strict=False)
+    try:
+        state = {name: value.float() for name, value in load_file(weights).items()}
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except (SafetensorError, OSError, RuntimeError) as error:  # broken, gone, of another shape
+        raise ModelError(
+            f"'{weights.name}' cannot be used ({str(error).splitlines()[-1].strip()}); restore "
+            "the model set from the repository."
+        ) from error
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise ModelError(
