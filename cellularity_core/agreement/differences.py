@@ -106,5 +106,5 @@ def _difference_limit(gap: Floats, weights: Floats, side: float) -> Floats:
     level = gap.mean()
     mean = weights @ (gap - level) / n
     variance = np.maximum(weights @ (gap - level) ** 2 / n - mean**2, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(level + mean + side * np.sqrt(variance * n / (n - 1)))
+    # two cases or more are in every draw: every patient drawn brings one, and one alone has all
+    return np.asarray(level + mean + side * np.sqrt(variance * n / (n - 1)))

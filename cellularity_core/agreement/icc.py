@@ -109,10 +109,7 @@ def icc(ratings: npt.ArrayLike, form: Form = Form.ICC_A1) -> float:
     ----------
     McGraw & Wong, Psychol Methods 1996, 1:30, table 4.
     """
-    squares = mean_squares(ratings)
-    if squares.n[0] < 2:
-        return float("nan")
-    return float(FORMULAS[form](squares)[0])
+    return float(FORMULAS[form](mean_squares(ratings))[0])
 
 
 def icc_a1(ratings: npt.ArrayLike) -> float:
@@ -190,7 +187,7 @@ def icc_statistic(
     squares = mean_squares(ratings)
     n, k = int(squares.n[0]), squares.k
     value = float(FORMULAS[form](squares)[0])
-    if n < 2 or k < 2 or not np.isfinite(value):
+    if not np.isfinite(value):
         return undefined(_why_undefined(squares, form), n)
     cases, raters, error = (float(x[0]) for x in (squares.cases, squares.raters, squares.error))
     noise = float(squares.within[0]) if form in ONE_WAY else error
@@ -242,7 +239,7 @@ def icc_bootstrap(ratings: npt.ArrayLike, form: Form, resampler: Resampler) -> S
     squares = mean_squares(table)
     n, k = table.shape
     value = float(FORMULAS[form](squares)[0])
-    if n < 2 or k < 2 or not np.isfinite(value):
+    if not np.isfinite(value):
         return undefined(_why_undefined(squares, form), n)
     single = AVERAGE.get(form, form)
     drawn = bootstrapped(

@@ -124,12 +124,11 @@ def kappa_of_table(table: npt.ArrayLike, weights: Weights | None = None) -> Stat
     if not np.isfinite(value):
         return undefined(ONE_BIN, n)
     p = counts / n
-    worth = 1 - cost / cost.max()
     rows, columns = p.sum(axis=1), p.sum(axis=0)
-    chance = rows @ worth @ columns
-    expected = (worth @ columns)[:, None] + (rows @ worth)[None, :]
-    spread = (p * (worth - expected * (1 - value)) ** 2).sum()
-    variance = (spread - (value - chance * (1 - value)) ** 2) / (n * (1 - chance) ** 2)
+    chance = rows @ cost @ columns
+    # the source's formula in costs; in weights, which are 1 - cost / greatest cost, it is the same
+    gap = cost - (1 - value) * ((cost @ columns)[:, None] + (rows @ cost)[None, :])
+    variance = ((p * gap**2).sum() - (p * gap).sum() ** 2) / (n * chance**2)
     error = max(variance, 0.0) ** 0.5
     if error <= NO_ERROR_BELOW:
         return point(value, NO_ERROR, n)

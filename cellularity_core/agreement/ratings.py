@@ -157,9 +157,9 @@ class RatingTable:
 
     @classmethod
     def _parse(cls, text: str, percent: bool) -> Self:
-        first = text.split("\n", 1)[0]
+        first, _, _ = text.partition("\n")
         mark = max(",;\t", key=first.count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+        reader = csv.DictReader(io.StringIO(text), delimiter=mark, strict=True)
         try:
             names = [name.strip().lower() for name in reader.fieldnames or ()]
             lacking = [name for name in NEEDED if name not in names]

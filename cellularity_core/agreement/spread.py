@@ -7,7 +7,7 @@ mean of those differences is the difference of the two means.
 """
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, compress
 from typing import Final, Literal
 
 import numpy as np
@@ -128,7 +128,7 @@ def model_against_readers(
     scores = table.first_reads(names)
     kept = np.isfinite(scores[:, 0]) & np.isfinite(scores[:, 1:]).any(axis=1)
     scores = scores[kept]
-    patients = [patient for patient, keep in zip(table.patients, kept, strict=True) if keep]
+    patients = list(compress(table.patients, kept))
     resampler = Resampler.over(patients, draws=draws, seed=seed)
     return ModelAgainstReaders(
         model,
@@ -188,7 +188,7 @@ def readers_mean(
     """
     scores = table.first_reads(table.readers)
     kept = np.asarray(np.isfinite(scores).any(axis=1))
-    patients = [patient for patient, keep in zip(table.patients, kept, strict=True) if keep]
+    patients = list(compress(table.patients, kept))
     resampler = Resampler.over(patients, draws=draws, seed=seed)
     return _mean_of_pairs(scores[kept], range(scores.shape[1]), measure, resampler)
 

@@ -1,0 +1,69 @@
+"""Agreement at its edges: what is said where there is no figure, and times without a zone."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from cellularity_core.agreement import Rating, RatingTable, model_against_readers
+from cellularity_core.agreement.kappa import NO_ERROR, ONE_BIN, TOO_FEW, kappa_of_table
+from cellularity_core.agreement.ratings import in_utc
+from cellularity_core.agreement.spread import MARGIN, MIN_CASES, pairwise_agreement
+from cellularity_core.agreement.statistic import point, undefined
+
+
+@pytest.mark.parametrize("weights", [None, "linear", "quadratic"])
+def test_kappa_of_a_table_says_why_it_is_undefined(weights) -> None:
+    assert kappa_of_table([[1, 0], [0, 0]], weights) == undefined(TOO_FEW, 1)
+    assert kappa_of_table([[2, 0], [0, 0]], weights) == undefined(ONE_BIN, 2)
+    assert kappa_of_table([[2, 0], [0, 3]], weights) == point(1.0, NO_ERROR, 5)
+    crossed = kappa_of_table([[5, 3], [2, 6]], weights)
+    assert (crossed.interval, crossed.n) == ("asymptotic", 16)
+
+
+def test_a_moment_without_a_zone_is_taken_for_utc() -> None:
+    noon = datetime(2026, 3, 31, 12)
+    assert in_utc(noon) == datetime(2026, 3, 31, 12, tzinfo=UTC)
+    elsewhere = in_utc(noon.replace(tzinfo=timezone(timedelta(hours=2))))
+    assert (elsewhere.hour, elsewhere.tzinfo) == (10, UTC)
+
+
+def table_of(columns: dict[str, list[float]]) -> RatingTable:
+    return RatingTable.from_ratings(
+        Rating(f"c{case}", name, score, kind="model" if name == "model" else "reader")
+        for name, scores in columns.items()
+        for case, score in enumerate(scores)
+    )
+
+
+@pytest.mark.parametrize("measure", ["icc_a1", "kappa4", "kappa4_quadratic"])
+def test_a_pair_counts_from_three_shared_cases_on(measure) -> None:
+    scores = np.array([[0.1, 0.2], [0.4, 0.6], [0.9, 0.8], [0.5, np.nan], [np.nan, 0.5]])
+    once = np.ones((1, len(scores)))
+    assert MIN_CASES == 3
+    assert np.isfinite(pairwise_agreement(scores, [(0, 1)], measure, once)).all()
+    scores[0, 0] = np.nan
+    assert np.isnan(pairwise_agreement(scores, [(0, 1)], measure, once)).all()
+
+
+def test_a_comparison_names_its_readers_its_margin_and_its_cases() -> None:
+    columns = {
+        "A": [0.1, 0.3, 0.5, 0.7, 0.9, 0.2],
+        "B": [0.2, 0.3, 0.4, 0.8, 0.8, 0.1],
+        "C": [0.1, 0.5, 0.5, 0.6, 1.0, 0.4],
+        "model": [0.1, 0.4, 0.6, 0.7, 0.9, 0.3],
+    }
+    found = model_against_readers(table_of(columns), "model", margin=0.4, draws=50)
+    for comparison in (found.icc_a1, found.kappa4_quadratic):
+        assert comparison.margin == 0.4
+        assert [entry.reader for entry in comparison.left_out] == ["A", "B", "C"]
+        assert (comparison.readers.n, comparison.model.n, comparison.difference.n) == (6, 6, 6)
+    assert (found.icc_a1.measure, found.kappa4_quadratic.measure) == ("icc_a1", "kappa4_quadratic")
+    one = model_against_readers(
+        table_of({name: columns[name] for name in ("A", "model")}), "model", draws=50
+    )
+    assert one.icc_a1.margin == MARGIN
+    assert one.icc_a1.readers.n == 6
+    alone = model_against_readers(table_of({"model": columns["model"]}), "model", draws=50)
+    assert alone.n_cases == 0
+    assert alone.icc_a1.model == undefined("no reader", 0)
