@@ -28,7 +28,6 @@ MIN_THRESHOLD: Final = 0.01
 """Lowest threshold. Cut kernels answer 0.0013 to flat ground at 1; that is no blob."""
 
 _TRUNCATE: Final = 4.0
-_REACH: Final = int(_TRUNCATE * max(SIGMAS) + 0.5)
 
 _DOUBT: Final = 2e-5
 """Difference of two float32 responses, per unit of activation, that settles nothing.
@@ -85,10 +84,15 @@ class Blobs:
         )
 
 
+def _radius(sigma: float) -> int:
+    """Pixels to either side of its centre that a kernel reaches."""
+    return int(_TRUNCATE * sigma + 0.5)
+
+
 @cache
 def _kernels(sigma: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Gaussian and ``-sigma**2`` times its second derivative, as SciPy samples them."""
-    radius = int(_TRUNCATE * sigma + 0.5)
+    radius = _radius(sigma)
     x = np.arange(-radius, radius + 1, dtype=np.float64)
     gauss = np.exp(-0.5 * (x / sigma) ** 2)
     gauss /= gauss.sum()
@@ -261,32 +265,36 @@ def _settle(
     """Response of given pixels and whether they are maxima, by SciPy to the last bit.
 
     A filtered value depends on its window alone, so each pixel's neighbourhood is
-    cut out with a kernel's reach around it, and the cuts are filtered as one image.
+    cut out with a kernel's reach around it, and the cuts are filtered as one image, at
+    the scales of the pixels and the next ones.
     """
     source = image.astype(_precision(image), copy=False)
-    side = 2 * (_REACH + 1) + 1
+    first = max(0, int(level.min()) - 1)
+    sigmas, level = SIGMAS[first : int(level.max()) + 2], level - first
+    reach = _radius(sigmas[-1]) + 1
+    side = 2 * reach + 1
     if len(row) * side * side < source.size:
-        padded = np.pad(source, _REACH + 1, mode="symmetric")
+        padded = np.pad(source, reach, mode="symmetric")
         windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side))
         stack = windows[row, column]  # (n, side, side)
-        middle = slice(_REACH, _REACH + 3)
+        middle = slice(reach - 1, reach + 2)
         cube = np.stack(
             [
                 plane.reshape(stack.shape)[:, middle, middle]
-                for plane in _reference_space(stack.reshape(-1, side), SIGMAS)
+                for plane in _reference_space(stack.reshape(-1, side), sigmas)
             ],
             axis=1,
         )
     else:
-        space = np.stack(_reference_space(source, SIGMAS))
+        space = np.stack(_reference_space(source, sigmas))
         padded = np.pad(space, ((0, 0), (1, 1), (1, 1)), mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
-        cube = windows[:, row, column].swapaxes(0, 1)  # (n, 4, 3, 3)
+        cube = windows[:, row, column].swapaxes(0, 1)  # (n, 2 to 4, 3, 3)
     each = np.arange(len(row))
     centre = cube[each, level, 1, 1]
     per_level = cube.max(axis=(2, 3))
     highest = np.maximum.reduce(
-        [per_level[each, (level + d).clip(0, len(SIGMAS) - 1)] for d in (-1, 0, 1)]
+        [per_level[each, (level + d).clip(0, len(sigmas) - 1)] for d in (-1, 0, 1)]
     )
     return centre, centre == highest
 
