@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -99,6 +100,8 @@ class Scorer:
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
         self._threads = threads or usable_cores()
+        # OpenCV's own threads would take the cores from the networks
+        cv2.setNumThreads(1)
         self._beside: dict[str, CompiledNetwork] = {}
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="network")
         # LightGBM takes as long to import as the networks to compile.

@@ -317,16 +317,17 @@ def test_the_shipped_set_is_small_and_has_its_cards():
         assert 0 < chosen.half_width(method) < 0.6
 
 
-def test_scoring_starts_without_training_libraries():
+def test_scoring_starts_without_training_libraries_and_leaves_the_cores_to_networks():
     code = (
-        "import sys; from cellularity_core.scorer import Scorer; Scorer.open(); "
+        "import cv2, sys; cv2.setNumThreads(4); "
+        "from cellularity_core.scorer import Scorer; Scorer.open(); "
         "print([m for m in ('torch','timm','segmentation_models_pytorch','shap','streamlit') "
-        "if m in sys.modules])"
+        "if m in sys.modules], cv2.getNumThreads())"
     )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
-    assert out.stdout.strip() == "[]"
+    assert out.stdout.strip() == "[] 1"
 
 
 def test_the_combined_score_is_the_mean_of_its_parts(scorer, patches):
