@@ -290,6 +290,45 @@ def test_an_unfinished_score_waits_while_another_study_is_looked_at(
     page.locator("output.value").get_by_text("70 %").wait_for()
 
 
+def test_what_the_box_cannot_be_read_as_is_not_committed(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[6:8]
+    study = make_study(db, files, "Typed", ["Types"], "before")
+    page.goto(f"{app_server}/read?reader=Types")
+    token = shown(page)
+    box, value, note = (page.locator(name) for name in ("input.box", "output.value", "p.note"))
+    for typed in ("150", "15.5", "-3", "8e"):
+        box.click()
+        box.press("ControlOrMeta+a")
+        page.keyboard.type(typed)
+        value.get_by_text("–").wait_for()
+        note.get_by_text("a whole number from 0 to 100").wait_for()
+        page.keyboard.press("Enter")
+        assert shown(page) == token
+    box.press("ControlOrMeta+a")
+    page.keyboard.press("Backspace")
+    page.keyboard.type("80")
+    value.get_by_text("80 %").wait_for()
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Backspace")
+    value.get_by_text("–").wait_for()
+    page.keyboard.press("Enter")
+    note.get_by_text("Give a score first").wait_for()
+    assert given(db, study, "Types") == []
+    page.keyboard.type("1e")  # left as it is; the keys go on without it
+    page.keyboard.press("Escape")
+    page.keyboard.press("6")
+    value.get_by_text("60 %").wait_for()
+    assert box.input_value() == "60"
+    box.click()
+    box.press("ControlOrMeta+a")
+    page.keyboard.type("62")
+    page.keyboard.press("Enter")
+    shown(page, token)
+    assert [r.cellularity for r in given(db, study, "Types")] == [0.62]
+
+
 def test_what_another_tab_committed_is_not_said_to_be_saved_again(
     page: "Page", app_server: str, db: Engine, data_root: Path
 ) -> None:

@@ -4,6 +4,7 @@
 
 const STEP = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 10, PageDown: -10 };
 const PAN = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+const WHOLE = "A score is a whole number from 0 to 100; correct what is typed.";
 const LENGTHS_UM = [5, 10, 20, 25, 50, 100, 200, 250, 500, 1000];
 
 export default function (component) {
@@ -38,6 +39,7 @@ function makeDesk(root) {
     image.onload = () => { whole(); clock(true); root.host?.setAttribute("data-shown", data.token); };
     image.src = data.image;
     find("cover").hidden = true;
+    box.value = state.value ?? "";
   }
 
   function keep() {
@@ -72,6 +74,18 @@ function makeDesk(root) {
     draw();
   }
 
+  // What the box cannot be read as is no score, and not the digits before it either.
+  function typed() {
+    if (!idle() || data.mode === "feedback") return;
+    if (box.value !== "" && box.checkValidity()) return score(Number(box.value));
+    state.value = null;
+    state.reason = null;
+    state.asking = false;
+    note(box.checkValidity() ? "" : WHOLE, true);
+    keep();
+    draw();
+  }
+
   function sure(level) {
     if (!idle() || data.mode === "feedback") return;
     state.confidence = level;
@@ -99,6 +113,10 @@ function makeDesk(root) {
 
   function commit() {
     if (!idle()) return;
+    if (data.mode !== "feedback" && !box.checkValidity()) {
+      note(WHOLE, true);
+      return;
+    }
     if (data.mode !== "feedback" && state.value === null && state.reason === null) {
       note("Give a score first: 0 to 9 for tens, arrows for single percents, or N.", true);
       return;
@@ -265,7 +283,7 @@ function makeDesk(root) {
     zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15, event.clientX - area.left, event.clientY - area.top);
   }, { passive: false });
   slide.oninput = () => score(Number(slide.value));
-  box.oninput = () => { if (box.value !== "" && box.checkValidity()) score(Number(box.value)); };
+  box.oninput = typed;
   find("commit").onclick = commit;
   find("pause").onclick = pause;
   find("cannot").onclick = () => { if (idle()) { state.asking = !state.asking; draw(); } };
