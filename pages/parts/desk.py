@@ -40,7 +40,8 @@ class Task:
     Attributes
     ----------
     token : str
-        Of this read, the same after a reload; what is unfinished is kept under it.
+        Of this read, the same after a reload and in no other records; what is unfinished
+        is kept under it.
     assignment : int
     phase : str
     mode : {"score", "feedback"}

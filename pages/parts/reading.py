@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 import streamlit as st
@@ -48,21 +49,23 @@ def next_task(study: StudyRecord, identity: Identity) -> Task | str:
     here = (study.id, identity.name)
     answered: _Answered | None = st.session_state.get(_ANSWER)
     if answered is not None and (answered.study_id, answered.reader) == here:
+        token = _token(study, answered.step, identity)
         shown = _reveal(answered.step, identity)
         own = "not scored" if answered.value is None else f"{answered.value} %"
         beside = (("Your score", own), ("Reference", percent(shown.reference)))
-        return _task(answered.step, "feedback", ANSWER, beside)
+        return _task(answered.step, f"{token}.answer", "feedback", ANSWER, beside)
     with snapshot(store()) as db:
         step = records.next_assignment(db, study_id=study.id, reader=identity.name)
     if isinstance(step, AssignmentRecord):
+        token = _token(study, step, identity)
         if step.phase != "after":
-            return _task(step, "score", QUESTION if step.phase == "before" else ALONE)
+            return _task(step, token, "score", QUESTION if step.phase == "before" else ALONE)
         shown = _reveal(step, identity).model_scores
         beside = tuple(
             (METHOD_NAMES.get(method, method), f"{percent(s.value)}{_range(s.low, s.high)}")
             for method, s in shown.items()
         )
-        return _task(step, "score", f"{WITH_AI} {_scale(shown)}", beside)
+        return _task(step, token, "score", f"{WITH_AI} {_scale(shown)}", beside)
     if step is None:
         return "You have read every case of this study. Thank you."
     if isinstance(step, Waiting):
@@ -97,12 +100,25 @@ def _range(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"  ({100 * low:.0f}–{100 * high:.0f})"
 
 
+def _token(study: StudyRecord, step: AssignmentRecord, identity: Identity) -> str:
+    """Of a read, and of no other in whatever records: numbers begin at 1 in each of them.
+
+    It differs between a case and its repeat, so that it cannot tell of one.
+    """
+    read = (study.created_at.isoformat(), identity.name, step.sha256, step.id, step.phase)
+    return sha256(repr(read).encode()).hexdigest()[:16]
+
+
 def _task(
-    step: AssignmentRecord, mode: Mode, question: str, beside: tuple[tuple[str, str], ...] = ()
+    step: AssignmentRecord,
+    token: str,
+    mode: Mode,
+    question: str,
+    beside: tuple[tuple[str, str], ...] = (),
 ) -> Task:
     kind = "Training case" if step.is_training else "Case"
     return Task(
-        token=f"{step.id}.{step.phase}" + (".answer" if mode == "feedback" else ""),
+        token=token,
         assignment=step.id,
         phase=step.phase,
         mode=mode,
@@ -143,6 +159,8 @@ def _keep(study: StudyRecord, identity: Identity, sent: Given) -> _Answered | No
     with transaction(store()) as db:
         step = records.next_assignment(db, study_id=study.id, reader=identity.name)
         is_next = isinstance(step, AssignmentRecord) and step.id == sent.assignment
+        if isinstance(step, AssignmentRecord) and is_next and step.phase == sent.phase:
+            _check_token(sent, _token(study, step, identity))
         seen = sent.phase == "after"
         if isinstance(step, AssignmentRecord) and is_next:
             seen = seen or step.sha256 in state.case().shown
@@ -162,6 +180,14 @@ def _keep(study: StudyRecord, identity: Identity, sent: Given) -> _Answered | No
     if isinstance(step, AssignmentRecord) and is_next and step.is_training and study.show_feedback:
         return _Answered(study.id, identity.name, step, sent.value)
     return None
+
+
+def _check_token(sent: Given, token: str) -> None:
+    if sent.token != token:
+        raise ValueError(
+            "Nothing was kept: this score was given to another patch, before the records were "
+            "changed for others. Look at the patch that is shown now, and score it anew."
+        )
 
 
 _PHASES: Final[Mapping[str, records.Phase]] = {
