@@ -55,6 +55,33 @@ def test_imports_go_one_way() -> None:
     assert re.search(r"Contracts: [4-9] kept, 0 broken", run.stdout), run.stdout
 
 
+def aliases(tree: ast.Module, what: str) -> set[str]:
+    """Names that are assigned exactly `what`."""
+    pairs: list[tuple[ast.expr, ast.expr]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            [target, *_], value = node.targets, node.value
+            both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            pairs += zip(target.elts, value.elts, strict=False) if both else [(target, value)]
+    return {ast.unparse(name) for name, value in pairs if ast.unparse(value) == what}
+
+
+def test_nothing_of_the_session_is_looked_up_while_records_are_written() -> None:
+    """Streamlit breaks a run off there when a click waits, and what was written is undone."""
+    found, seen = [], 0
+    for path in sorted((ROOT / "pages").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        session = {"st", "state", "access"} | aliases(tree, "st.session_state")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.With) and "transaction(" in ast.unparse(node.items[0]):
+                seen += 1
+                for part in [inner for line in node.body for inner in ast.walk(line)]:
+                    if isinstance(part, ast.Name) and part.id in session:
+                        found.append(f"{path.name}, line {part.lineno}: {part.id}")
+    assert seen > 10
+    assert found == []
+
+
 def test_the_entry_imports_neither_sql_nor_networks() -> None:
     tree = ast.parse((ROOT / "app.py").read_text(encoding="utf-8"))
     names = set()

@@ -1,7 +1,11 @@
 """What the page Read shows next, and keeps of what the desk sends."""
 
+from collections import UserDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from db_support import open_database, opened
@@ -41,6 +45,32 @@ class Use:
         sent = Given(task.token, task.assignment, task.phase, task.mode, value, None, None, 1.0)
         self.patch.setattr(reading, "given", lambda _: sent)
         reading.take(study)
+
+
+class BrokenOff(BaseException):
+    """As Streamlit breaks off a run for the next one."""
+
+
+class Session(UserDict[str, Any]):
+    """A session's state, which breaks the run off once another one waits."""
+
+    waits = False
+
+    def look(self) -> None:
+        if self.waits:
+            raise BrokenOff
+
+    def __getitem__(self, key: str) -> Any:
+        self.look()
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.look()
+        super().__setitem__(key, value)
+
+    def __contains__(self, key: object) -> bool:
+        self.look()
+        return super().__contains__(key)
 
 
 def shown(study: records.StudyRecord) -> Task:
@@ -104,3 +134,30 @@ def test_a_repeat_cannot_be_told_by_its_token(use: Use, tmp_path: Path) -> None:
             use.commit(study, task)
         assert sorted(map(len, seen.values())) == [1, 2]
         assert len({token for tokens in seen.values() for token in tokens}) == 3
+
+
+def test_a_click_while_a_score_is_being_kept_does_not_undo_it(
+    use: Use, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session()
+    monkeypatch.setattr(reading.st, "session_state", session)
+
+    @contextmanager
+    def clicked(engine: Engine) -> Iterator[Any]:
+        session.waits = True
+        with transaction(engine) as db:
+            yield db
+
+    with open_database("sqlite", tmp_path) as engine:
+        with transaction(engine) as db:
+            opened(db, show_feedback=True, n_training=1)
+        study = use.study_of(engine)
+        task = shown(study)
+        monkeypatch.setattr(reading, "transaction", clicked)
+        use.commit(study, task)
+        monkeypatch.setattr(reading, "transaction", transaction)
+        session.waits = False
+        assert kept(engine, study) == [0.3]
+        answer = shown(study)
+        assert answer.mode == "feedback"
+        assert (answer.kept, answer.saved[:8]) == (task.token, "Saved at")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
+from uuid import uuid4
 
 import streamlit as st
 
@@ -57,8 +58,10 @@ class Task:
         Percent the pad begins with.
     beside : sequence of (str, str)
         Scores that may be seen by now, by name.
+    kept : str
+        Token of the read that was kept last.
     saved : str
-        What was kept last.
+        When that was, in words.
     error : str
         Why the last commit was refused.
     attempt : int
@@ -77,6 +80,7 @@ class Task:
     total: int
     start: int | None = None
     beside: Sequence[tuple[str, str]] = ()
+    kept: str = ""
     saved: str = ""
     error: str = ""
     attempt: int = 0
@@ -97,11 +101,16 @@ class Given:
 
 
 def desk(task: Task, *, key: str, on_commit: Callable[[], None]) -> None:
-    """Show a read; `on_commit` is called when the reader has committed it."""
+    """Show a read; `on_commit` is called when the reader has committed it.
+
+    What is sent differs in each run, since the browser hears of no other: so the desk
+    notices a run that should have kept a score and did not.
+    """
     data = asdict(task) | {
         "png": None,
         "image": "data:image/png;base64," + base64.b64encode(task.png).decode("ascii"),
         "reasons": REASONS,
+        "run": uuid4().hex,
     }
     _COMPONENT(key=key, data=data, on_commit_change=on_commit)
 

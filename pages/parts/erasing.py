@@ -1,6 +1,7 @@
 """Erasing a patient from the records: for admins, once the pseudonym was typed twice."""
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import streamlit as st
 
@@ -18,8 +19,7 @@ AGAIN: Final = "erasing.again"
 ERASE: Final = "erasing.erase"
 SCRUB: Final = "erasing.scrub"
 
-_DONE: Final = "erasing.done"
-_LEFT: Final = "erasing.left"
+_TOLD: Final = "erasing.told"
 
 _ALL: Final = 0
 """In place of a study's number: every study."""
@@ -35,6 +35,23 @@ as a reason, and an entry of the audit trail that says who erased, when and why.
 * **Not reached:** back-ups and exports made before, and files outside the records. Delete those \
 yourself.
 """
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the last erasure did, and what is left to do of it.
+
+    One object that is changed in place: whatever looks into the session's state can be
+    broken off there by the next click, and what was done is to be told all the same.
+    """
+
+    done: str = ""
+    left: str = ""
+
+
+def _told() -> _Told:
+    told: _Told = st.session_state.setdefault(_TOLD, _Told())
+    return told
 
 
 def erasing() -> None:
@@ -91,46 +108,47 @@ def _count(number: int, one: str, more: str | None = None) -> str:
 
 
 def _outcome() -> None:
-    """What the last erasure did, and what is left to do of it."""
-    if done := st.session_state.get(_DONE):
-        st.success(done, icon=":material/check:")
-    if left := st.session_state.get(_LEFT):
-        st.warning(left, icon=":material/warning:")
+    told = _told()
+    if told.done:
+        st.success(told.done, icon=":material/check:")
+    if told.left:
+        st.warning(told.left, icon=":material/warning:")
         st.button("Try again", key=SCRUB, on_click=_scrub)
 
 
 @answered
 def _erase() -> None:
     me = access.allow("roles")
-    asked = st.session_state
-    if not asked[PATIENT] or asked[AGAIN] != asked[PATIENT]:
+    told, engine, asked = _told(), store(), st.session_state
+    patient, study, why, again = (asked[key] for key in (PATIENT, STUDY, WHY, AGAIN))
+    if not patient or again != patient:
         raise RecordError(
             "Nothing was erased: the two pseudonyms differ. Type the same one in both."
         )
-    with transaction(store()) as db:
+    with transaction(engine) as db:
         made = records.erase_patient(
-            db,
-            patient=asked[PATIENT],
-            study_id=asked[STUDY] or None,
-            actor=me.name,
-            why=asked[WHY],
+            db, patient=patient, study_id=study or None, actor=me.name, why=why
         )
-    asked[_DONE] = (
+    told.done = (
         f"Erased: {_count(made.images, 'picture')} of {_count(made.cases, 'case')}, and what "
         f"{_count(made.events, 'entry', 'entries')} of the audit trail said of them."
     )
+    _clean(engine, told)
     asked[PATIENT] = asked[WHY] = asked[AGAIN] = ""
     asked[STUDY] = None
-    _scrub()
 
 
 @answered
 def _scrub() -> None:
-    """Have the bytes leave the files; where others are reading there, offer it again."""
     access.allow("roles")
+    _clean(store(), _told())
+
+
+def _clean(engine: Any, told: _Told) -> None:
+    """Have the bytes leave the files; where others are reading there, offer it again."""
     try:
-        records.scrub(store())
+        records.scrub(engine)
     except RecordError as error:
-        st.session_state[_LEFT] = str(error)
+        told.left = str(error)
     else:
-        st.session_state.pop(_LEFT, None)
+        told.left = ""

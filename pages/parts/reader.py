@@ -58,11 +58,10 @@ def reader_controls(title: str) -> Reader:
 @answered
 def _keep_choice() -> None:
     person = access.who()
+    score_first = bool(st.session_state[state.SCORE_FIRST])
     if person is not None:
         with transaction(store()) as db:
-            records.keep_score_first(
-                db, name=person.name, score_first=bool(st.session_state[state.SCORE_FIRST])
-            )
+            records.keep_score_first(db, name=person.name, score_first=score_first)
 
 
 def own_readings(reader: Reader, sha256s: Collection[str]) -> dict[str, list[ReadingRecord]]:

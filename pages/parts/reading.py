@@ -1,6 +1,6 @@
 """From a study's next assignment to the desk, and from the desk to the records."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -25,9 +25,7 @@ WITH_AI: Final = "Now that you see the models: keep your score, or change it."
 ALONE: Final = "Look once more, without any help: keep your score, or change it."
 ANSWER: Final = "Training case: your score beside the reference."
 
-_SAVED, _ERROR, _ATTEMPT, _ANSWER = (
-    f"read.{name}" for name in ("saved", "error", "attempt", "answer")
-)
+_TOLD: Final = "read.told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,26 @@ class _Answered:
     value: int | None
 
 
+@dataclass(slots=True)
+class _Told:
+    """What a session is told of its commits.
+
+    One object that is changed in place: whatever looks into the session's state can be
+    broken off there by the next click, and what was kept is to be told all the same.
+    """
+
+    kept: str = ""
+    saved: str = ""
+    error: str = ""
+    attempt: int = 0
+    answered: _Answered | None = None
+
+
+def _told() -> _Told:
+    told: _Told = st.session_state.setdefault(_TOLD, _Told())
+    return told
+
+
 def next_task(study: StudyRecord, identity: Identity) -> Task | str:
     """What this reader does next in the study: a read, or why there is none.
 
@@ -47,7 +65,7 @@ def next_task(study: StudyRecord, identity: Identity) -> Task | str:
     of that read is committed: the records refuse to give it.
     """
     here = (study.id, identity.name)
-    answered: _Answered | None = st.session_state.get(_ANSWER)
+    answered = _told().answered
     if answered is not None and (answered.study_id, answered.reader) == here:
         token = _token(study, answered.step, identity)
         shown = _reveal(answered.step, identity)
@@ -117,6 +135,7 @@ def _task(
     beside: tuple[tuple[str, str], ...] = (),
 ) -> Task:
     kind = "Training case" if step.is_training else "Case"
+    told = _told()
     return Task(
         token=token,
         assignment=step.id,
@@ -130,32 +149,40 @@ def _task(
         total=step.total,
         start=None if step.before is None else round(100 * step.before),
         beside=beside,
-        saved=st.session_state.get(_SAVED, ""),
-        error=st.session_state.get(_ERROR, ""),
-        attempt=st.session_state.get(_ATTEMPT, 0),
+        kept=told.kept,
+        saved=told.saved,
+        error=told.error,
+        attempt=told.attempt,
     )
 
 
 def take(study: StudyRecord) -> None:
-    """Keep what the desk sent. "Saved" is said only after it is on disk."""
+    """Keep what the desk sent. "Saved" is said only after it is on disk.
+
+    All that is needed of the session is fetched first: a click that waits would break
+    off the keeping, without a word.
+    """
+    told, on_screen = _told(), state.case().shown
     try:
         identity = access.allow("read")
         sent = given(state.DESK)
         if sent.mode == "feedback":
-            st.session_state.pop(_ANSWER, None)
+            told.answered = None
             return
-        answered = _keep(study, identity, sent)
+        answered = _keep(study, identity, sent, on_screen)
     except (RecordError, ValueError) as error:
-        st.session_state[_ERROR], st.session_state[_SAVED] = str(error), ""
-        st.session_state[_ATTEMPT] = st.session_state.get(_ATTEMPT, 0) + 1
+        told.error, told.saved = str(error), ""
+        told.attempt += 1
         return
-    st.session_state[_SAVED] = f"Saved at {datetime.now(UTC):%H:%M:%S} UTC."
-    st.session_state[_ERROR] = ""
+    told.kept, told.saved = sent.token, f"Saved at {datetime.now(UTC):%H:%M:%S} UTC."
+    told.error = ""
     if answered is not None:
-        st.session_state[_ANSWER] = answered
+        told.answered = answered
 
 
-def _keep(study: StudyRecord, identity: Identity, sent: Given) -> _Answered | None:
+def _keep(
+    study: StudyRecord, identity: Identity, sent: Given, on_screen: Collection[str]
+) -> _Answered | None:
     with transaction(store()) as db:
         step = records.next_assignment(db, study_id=study.id, reader=identity.name)
         is_next = isinstance(step, AssignmentRecord) and step.id == sent.assignment
@@ -163,7 +190,7 @@ def _keep(study: StudyRecord, identity: Identity, sent: Given) -> _Answered | No
             _check_token(sent, _token(study, step, identity))
         seen = sent.phase == "after"
         if isinstance(step, AssignmentRecord) and is_next:
-            seen = seen or step.sha256 in state.case().shown
+            seen = seen or step.sha256 in on_screen
         records.commit_reading(
             db,
             assignment_id=sent.assignment,

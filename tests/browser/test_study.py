@@ -19,7 +19,7 @@ from db.session import connect, database_url, snapshot, transaction, upgrade
 from pages.parts.study_draft import encoded
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, WebSocketRoute
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -346,6 +346,50 @@ def test_what_another_tab_committed_is_not_said_to_be_saved_again(
     other.get_by_text("committed already and stays").wait_for()
     assert shown(other) != token
     assert [r.cellularity for r in given(db, study, "Tab")] == [0.3]
+
+
+def test_a_commit_that_never_came_is_asked_for_again(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[8:11]
+    study = make_study(db, files, "Lost", ["Loses"], "before")
+    lost: list[bytes | str] = []
+
+    def between(socket: "WebSocketRoute") -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: bytes | str) -> None:
+            raw = message if isinstance(message, bytes) else message.encode()
+            if not lost and b'"value":60' in raw:
+                lost.append(message)
+            else:
+                server.send(message)
+
+        socket.on_message(pass_on)
+
+    page.route_web_socket(re.compile("_stcore/stream"), between)
+    page.goto(f"{app_server}/read?reader=Loses")
+    token = shown(page)
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    token = shown(page, token)
+    note = page.locator("p.note")
+    note.get_by_text("Saved at").wait_for()
+    page.keyboard.press("6")
+    page.keyboard.press("Enter")
+    note.get_by_text("Saving…").wait_for()
+    page.get_by_text("Your scores so far").click()
+    right = page.get_by_label("Right score (%)")
+    right.fill("50")
+    right.press("Tab")
+    note.get_by_text("Not saved yet. Press Enter again.").wait_for()
+    assert (shown(page), len(lost)) == (token, 1)
+    page.locator("h3.question").click()
+    page.keyboard.press("ArrowRight")
+    page.locator("output.value").get_by_text("61 %").wait_for()
+    page.keyboard.press("Enter")
+    shown(page, token)
+    assert [r.cellularity for r in given(db, study, "Loses")] == [0.3, 0.61]
 
 
 def first_image(db: Engine, study: records.StudyRecord) -> bytes:

@@ -4,6 +4,7 @@
 
 const STEP = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 10, PageDown: -10 };
 const PAN = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+const LOST = "Not saved yet. Press Enter again.";
 const WHOLE = "A score is a whole number from 0 to 100; correct what is typed.";
 const LENGTHS_UM = [5, 10, 20, 25, 50, 100, 200, 250, 500, 1000];
 
@@ -24,39 +25,51 @@ function makeDesk(root) {
 
   // ---- what is scored -------------------------------------------------------
 
-  const draftKey = () => `cellularity.draft.${data.token}`;
+  const draftKey = (token) => `cellularity.draft.${token}`;
 
   function begin(refused) {
     let kept = null;
-    try { kept = JSON.parse(localStorage.getItem(draftKey())); } catch { kept = null; }
+    try { kept = JSON.parse(localStorage.getItem(draftKey(data.token))); } catch { kept = null; }
     state = {
       value: data.start ?? null, confidence: null, reason: null, asking: false,
-      paused: false, sending: false, seconds: 0, ...(kept ?? {}),
+      paused: false, seconds: 0, ...(kept ?? {}), sending: false,
     };
     state.running = null;
-    if (refused) note(data.error ?? "", true);
-    else note(data.saved ?? "");
+    if (refused) note(data.error, true);
+    else if (kept?.sending) note(LOST, true);
+    else note(data.saved);
     image.onload = () => { whole(); clock(true); root.host?.setAttribute("data-shown", data.token); };
     image.src = data.image;
     find("cover").hidden = true;
     box.value = state.value ?? "";
   }
 
+  // A score stays here until the server says that it has it: no token ever comes back.
   function keep() {
+    if (data.mode === "feedback") return;
     try {
-      const { value, confidence, reason } = state;
-      localStorage.setItem(draftKey(), JSON.stringify({ value, confidence, reason, seconds: spent() }));
+      const { value, confidence, reason, sending } = state;
+      const draft = { value, confidence, reason, sending, seconds: spent() };
+      localStorage.setItem(draftKey(data.token), JSON.stringify(draft));
     } catch { /* a browser without storage only forgets an unfinished score */ }
   }
 
-  function forget() {
-    try { localStorage.removeItem(draftKey()); } catch { /* nothing was kept */ }
+  function forget(token) {
+    try { localStorage.removeItem(draftKey(token)); } catch { /* nothing was kept */ }
+  }
+
+  // The commit was refused or came to nothing; the score stands, and the keys answer.
+  function resume(why) {
+    state.sending = false;
+    clock(true);
+    keep();
+    note(why, true);
   }
 
   function clock(run) {
     const now = performance.now();
     if (state.running !== null) state.seconds += (now - state.running) / 1000;
-    state.running = run && !state.paused && !document.hidden ? now : null;
+    state.running = run && !state.paused && !state.sending && !document.hidden ? now : null;
   }
 
   const spent = () =>
@@ -123,6 +136,7 @@ function makeDesk(root) {
     }
     clock(false);
     state.sending = true;
+    keep();
     note("Saving…");
     draw();
     send("commit", {
@@ -296,23 +310,19 @@ function makeDesk(root) {
   return {
     update(component) {
       send = component.setTriggerValue;
-      const fresh = data === null || component.data.token !== data.token;
-      const refused = data !== null && component.data.attempt !== data.attempt;
-      if (fresh && data !== null) {
-        if (state.sending && !refused) forget();
-        else keep();  // another study or reader: this read goes on later
-      }
-      data = component.data;
+      const next = component.data;
+      const fresh = next.token !== data?.token;
+      const refused = data !== null && next.error !== "" && next.attempt !== data.attempt;
+      if (fresh && data !== null) keep();  // another study or reader: this read goes on later
+      data = next;
+      forget(data.kept);
       if (fresh) begin(refused);
-      else if (refused) {
-        state.sending = false;
-        clock(true);
-        note(data.error ?? "", true);
-      }
+      else if (refused) resume(data.error);
+      else if (state.sending) resume(data.mode === "feedback" ? "Press Enter again." : LOST);
       draw();
     },
     leave() {
-      if (state?.sending) forget();
+      if (state?.sending) forget(data.token);
       else if (state) keep();
       document.removeEventListener("keydown", onKey, true);
       document.removeEventListener("visibilitychange", onHide);
