@@ -9,7 +9,7 @@ from pages.parts import access, state
 from pages.parts.desk import desk
 from pages.parts.frame import show
 from pages.parts.own_reads import own_reads
-from pages.parts.reading import next_task, take
+from pages.parts.reading import next_task, take, tell_refusal
 from pages.parts.store import store
 
 
@@ -20,6 +20,7 @@ def page() -> None:
         mine = [s for s in records.studies(db, reader=identity.name) if s.state == "open"]
     if not mine:
         st.title("Read", anchor=False)
+        tell_refusal()
         st.info(
             f"There is nothing to read for {access.plain(identity.name)}. A coordinator makes a "
             "study on the page Studies and chooses its readers.",
@@ -31,6 +32,7 @@ def page() -> None:
     study = _chosen(mine, identity)
     task = next_task(study, identity)
     if isinstance(task, str):
+        tell_refusal()
         st.info(task, icon=":material/flag:")
     else:
         desk(task, key=state.DESK, on_commit=lambda: take(study))

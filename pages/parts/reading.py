@@ -16,6 +16,7 @@ from db.session import snapshot, transaction
 from pages.parts import access, state
 from pages.parts.access import Identity
 from pages.parts.desk import Given, Mode, Task, given
+from pages.parts.frame import harmless
 from pages.parts.models_active import scale_of
 from pages.parts.store import store
 from pages.parts.words import METHOD_NAMES, models_scale, percent
@@ -178,6 +179,14 @@ def take(study: StudyRecord) -> None:
     told.error = ""
     if answered is not None:
         told.answered = answered
+
+
+def tell_refusal() -> None:
+    """Say why the last commit was refused, where there is no desk to say it on."""
+    told = _told()
+    if told.error:
+        st.error(harmless(f"Your last score was not kept. {told.error}"))
+        told.error = ""
 
 
 def _keep(

@@ -1,5 +1,6 @@
 """A study in a real browser: created by a coordinator, read by keyboard alone, blinded."""
 
+import json
 import re
 import statistics
 import time
@@ -390,6 +391,25 @@ def test_a_commit_that_never_came_is_asked_for_again(
     page.keyboard.press("Enter")
     shown(page, token)
     assert [r.cellularity for r in given(db, study, "Loses")] == [0.3, 0.61]
+
+
+def test_a_score_for_a_study_that_was_closed_is_said_not_to_be_kept(
+    page: "Page", app_server: str, db: Engine, data_root: Path
+) -> None:
+    files = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[11:13]
+    study = make_study(db, files, "Closed", ["Late"], "before")
+    page.goto(f"{app_server}/read?reader=Late")
+    token = shown(page)
+    page.keyboard.press("4")
+    page.locator("output.value").get_by_text("40 %").wait_for()
+    with transaction(db) as session:
+        records.close_study(session, study_id=study.id, actor="Coordinator")
+    page.keyboard.press("Enter")
+    page.get_by_text("Your last score was not kept.").wait_for()
+    page.get_by_text("There is nothing to read for Late.").wait_for()
+    draft = page.evaluate("token => localStorage.getItem('cellularity.draft.' + token)", token)
+    assert json.loads(draft)["value"] == 40
+    assert given(db, study, "Late") == []
 
 
 def first_image(db: Engine, study: records.StudyRecord) -> bytes:

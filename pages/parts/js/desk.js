@@ -322,8 +322,7 @@ function makeDesk(root) {
       draw();
     },
     leave() {
-      if (state?.sending) forget(data.token);
-      else if (state) keep();
+      if (state) keep();
       document.removeEventListener("keydown", onKey, true);
       document.removeEventListener("visibilitychange", onHide);
       window.removeEventListener("pagehide", onHide);
