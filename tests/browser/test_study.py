@@ -383,7 +383,7 @@ def test_a_commit_that_never_came_is_asked_for_again(
     right = page.get_by_label("Right score (%)")
     right.fill("50")
     right.press("Tab")
-    note.get_by_text("Not saved yet. Press Enter again.").wait_for()
+    note.get_by_text("Not confirmed as saved. Press Enter again.").wait_for()
     assert (shown(page), len(lost)) == (token, 1)
     page.locator("h3.question").click()
     page.keyboard.press("ArrowRight")

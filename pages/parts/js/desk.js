@@ -4,7 +4,7 @@
 
 const STEP = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 10, PageDown: -10 };
 const PAN = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-const LOST = "Not saved yet. Press Enter again.";
+const LOST = "Not confirmed as saved. Press Enter again.";
 const WHOLE = "A score is a whole number from 0 to 100; correct what is typed.";
 const LENGTHS_UM = [5, 10, 20, 25, 50, 100, 200, 250, 500, 1000];
 
