@@ -8,7 +8,17 @@ from sqlalchemy.orm import Session
 
 from db import audit, look_alikes, readers
 from db.errors import RecordError
-from db.schema import Assignment, AuditEvent, Case, Membership, Patch, Reader, Reading, Study
+from db.schema import (
+    Assignment,
+    AuditEvent,
+    Case,
+    Image,
+    Membership,
+    Patch,
+    Reader,
+    Reading,
+    Study,
+)
 from db.scores import ModelScoreRecord, of_case
 
 _REVEAL: Final = "reveal"
@@ -112,16 +122,38 @@ def has_met_models(session: Session, task: Assignment, person: Reader) -> bool:
     return look_alikes.first_alike(shown, met, look_alikes.SAME_BITS) is not None
 
 
-def locked_patches(session: Session, *, reader: str) -> list[tuple[str, str | None]]:
-    """Checksum and perceptual hash of each patch of an open study of this reader."""
+@dataclass(frozen=True, slots=True)
+class LockedPatch:
+    """A patch of an open study.
+
+    Attributes
+    ----------
+    sha256 : str
+    phash : str or None
+        Perceptual hash as given; None where none is kept.
+    mpp : float
+        um per pixel of the case.
+    has_image : bool
+        Whether its pixels are kept.
+    """
+
+    sha256: str
+    phash: str | None
+    mpp: float
+    has_image: bool
+
+
+def locked_patches(session: Session, *, reader: str) -> list[LockedPatch]:
+    """The patches of the open studies of this reader, by checksum."""
     query = (
-        select(Patch.sha256, Patch.phash)
+        select(Patch.sha256, Patch.phash, Case.mpp, Image.patch_id.is_not(None))
         .join(Case, Case.patch_id == Patch.id)
         .join(Study, Study.id == Case.study_id)
         .join(Membership, Membership.study_id == Study.id)
         .join(Reader, Reader.id == Membership.reader_id)
+        .outerjoin(Image, Image.patch_id == Patch.id)
         .where(Study.state == "open", Reader.key == readers.clean_name(reader).casefold())
         .distinct()
-        .order_by(Patch.sha256)
+        .order_by(Patch.sha256, Case.mpp)
     )
-    return [(sha256, phash) for sha256, phash in session.execute(query)]
+    return [LockedPatch(*row) for row in session.execute(query)]

@@ -4,7 +4,7 @@ Readings are append-only: a correction is an amendment beside its reading.
 """
 
 from db.audit import Head, head
-from db.blinding import Revealed, locked_patches, reveal
+from db.blinding import LockedPatch, Revealed, locked_patches, reveal
 from db.erasure import ErasureRecord, erase_patient, scrub, to_erase
 from db.heads import noted_heads, record_head
 from db.order import Design
@@ -87,6 +87,7 @@ __all__ = [
     "ErasureRecord",
     "Event",
     "Head",
+    "LockedPatch",
     "ModelScoreRecord",
     "NewCase",
     "NotQualified",

@@ -5,7 +5,7 @@ import streamlit as st
 from cellularity_core.slides.summary import verdict
 from pages.parts import access, state
 from pages.parts.frame import show
-from pages.parts.locks import is_locked_slide
+from pages.parts.locks import slide_lock
 from pages.parts.scoring import Engine, chosen_engine
 from pages.parts.slide_bed import (
     add_outline,
@@ -21,11 +21,6 @@ from pages.parts.slide_source import Desk, choose, desk, opened
 from pages.parts.slide_tile import hot_spots, looked_at, tile_at, tile_behind
 from pages.parts.slide_view import deep_zoom
 from pages.parts.words import METHOD_NAMES
-
-LOCKED = (
-    "This slide holds a patch of a study that is still open, so no model may score it here. "
-    "It can be scored once the study is closed."
-)
 
 
 def page() -> None:
@@ -49,10 +44,10 @@ def page() -> None:
     if run is None:
         return
     heading(run)
-    locked = is_locked_slide(run.folder.name, run.slide.grid, overview(run.folder), reader)
+    locked = slide_lock(run.folder.name, run.slide, overview(run.folder), reader)
     with st.container():
         if locked:
-            st.warning(LOCKED, icon=":material/lock:")
+            st.warning(locked, icon=":material/lock:")
         elif not run.is_done:
             score(run, models, state.SLIDE_SCORE)
     look(own, run, is_open=not locked)

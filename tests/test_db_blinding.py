@@ -155,7 +155,7 @@ def test_patches_of_open_studies_are_locked_for_their_readers(engine: Engine) ->
         draft = records.create_study(db, plan(n_cases=2), actor="C")
         assert records.locked_patches(db, reader="Ana") == []
         records.open_study(db, study_id=draft.id, actor="C")
-        locked = [(sha(0), mark(0)), (sha(1), mark(1))]
+        locked = [records.LockedPatch(sha(k), mark(k), 0.5, True) for k in range(2)]
         assert records.locked_patches(db, reader="ANA") == locked
         assert records.locked_patches(db, reader="Zoe") == []
         records.add_reading(db, sha256=sha(0), reader="Zoe", **free)

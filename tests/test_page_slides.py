@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from images import png
 from slide_support import FakeScorer, made_slide, scoring
+from sqlalchemy import delete
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
@@ -22,11 +24,13 @@ from cellularity_core.patch import Patch
 from cellularity_core.quality.spoiling import grey
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
+from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.run import score_slide
 from cellularity_core.slides.summary import NOT_HE
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 from db import records
+from db.schema import Image
 from db.session import transaction
 from pages.parts import access, locks, reader, slide_bed, slide_run, slide_source, slide_tile
 from pages.parts.slide_source import FOLDER, Desk
@@ -357,11 +361,11 @@ def test_a_tile_is_shown_as_analyse_shows_a_patch(slides: Path) -> None:
 
 
 def test_a_slide_with_a_patch_of_an_open_study_stays_without_scores(
-    slides: Path, seen: list[str]
+    slides: Path, tmp_path: Path
 ) -> None:
     at = scored()
     slide = Slide(slides / "a.tif")
-    pixels = np.rot90(slide.patch(slide.grid.tile(1, 1)).pixels).copy()
+    pixels = np.rot90(slide.patch(Tile(0, 0, 150, 190, 512, 512)).pixels).copy()
     engine = reader.store()
     with transaction(engine) as db:
         plan = records.StudyPlan(
@@ -370,7 +374,7 @@ def test_a_slide_with_a_patch_of_an_open_study_stays_without_scores(
             cases=[
                 records.NewCase(
                     sha256="f" * 64, name="p.png", width=512, height=512, mpp=0.5,
-                    phash=fingerprint(pixels), png=b"\x89PNG\r\n\x1a\n",
+                    phash=fingerprint(pixels), png=png(pixels),
                 )
             ],
         )  # fmt: skip
@@ -382,8 +386,14 @@ def test_a_slide_with_a_patch_of_an_open_study_stays_without_scores(
     at.text_input(key="reader").set_value("Bea").run()
     assert "study that is still open" not in said(at)
     assert at.metric
-    other = Slide(slides / "bare.tif", 0.25)
-    assert not locks.is_locked_slide("other", other.grid, other.overview(), "Ana")
+    as_wrong = Slide(slides / "bare.tif", 0.25)  # the same pixels
+    assert locks.slide_lock("wrong", as_wrong, as_wrong.overview(), "Ana") == locks.LOCKED_SLIDE
+    write_synthetic_slide(tmp_path / "other.tif", Mosaic.made(SIDE, seed=9), 0.5)
+    other = Slide(tmp_path / "other.tif")
+    assert locks.slide_lock("other", other, other.overview(), "Ana") is None
+    with transaction(engine) as db:
+        db.execute(delete(Image))
+    assert locks.slide_lock("other", other, other.overview(), "Ana") == locks.UNSURE
 
 
 def test_a_servers_folders_are_nobodys_to_read(

@@ -174,7 +174,7 @@ def _everyday(identity: Identity) -> Chosen | None:
 
 def everyday_readings(db: Any, wanted: Everyday, identity: Identity) -> list[records.ReadingRecord]:
     """The everyday scores this person may see: of patches scored by themselves, or of all."""
-    locked = {sha256 for sha256, _ in records.locked_patches(db, reader=identity.name)}
+    locked = {one.sha256 for one in records.locked_patches(db, reader=identity.name)}
     if wanted.with_others and not locked:
         return records.free_readings(db, since=wanted.since)
     return records.free_readings(db, asking=identity.name, since=wanted.since)

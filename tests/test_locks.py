@@ -1,0 +1,79 @@
+"""Which patches the pages keep from the models: those of open studies, and parts of them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from db_support import new_case, plan
+from images import png
+
+from cellularity_core.fingerprint import fingerprint, turned_fingerprints
+from cellularity_core.patch import Patch, load_patch
+from cellularity_core.synthetic import demo_patches
+from db import records
+from db.session import transaction
+from pages.parts.locks import locked_patches
+from pages.parts.state import Case
+from pages.parts.store import store
+
+
+@pytest.fixture(autouse=True)
+def _records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "records.db"))
+    store.clear()
+    yield
+    store().dispose()
+    store.clear()
+
+
+@pytest.fixture(scope="module")
+def patches() -> list[Patch]:
+    return demo_patches()
+
+
+def opened(patch: Patch) -> None:
+    """A study of Ana's with this patch."""
+    case = new_case(
+        1,
+        sha256=patch.sha256,
+        width=patch.width,
+        height=patch.height,
+        mpp=patch.mpp,
+        phash=fingerprint(patch.pixels),
+        turned=turned_fingerprints(patch.pixels),
+        png=png(patch.pixels),
+    )
+    with transaction(store()) as db:
+        study = records.create_study(db, plan(readers=["Ana"], cases=[case]), actor="C")
+        records.open_study(db, study_id=study.id, actor="C")
+
+
+def is_locked(patch: Patch, reader: str) -> bool:
+    return bool(locked_patches(Case(patches={patch.sha256: patch}), reader))
+
+
+def cut(patch: Patch) -> Patch:
+    """40 px off two edges, turned."""
+    pixels = np.ascontiguousarray(np.rot90(patch.pixels[40:, 40:]))
+    return load_patch(png(pixels), "cut.png", patch.mpp)
+
+
+def test_a_part_of_a_patch_is_locked_for_who_reads_it(patches: list[Patch]) -> None:
+    one, *others = patches
+    opened(one)
+    part = cut(one)
+    assert part.sha256 != one.sha256
+    for reader in ("Ana", ""):  # without a name it may be anybody
+        assert is_locked(one, reader)
+        assert is_locked(part, reader)
+        assert not any(is_locked(other, reader) for other in others)
+    assert not is_locked(part, "Bea")
+
+
+def test_another_pixel_size_does_not_hide_a_part(patches: list[Patch]) -> None:
+    one, other, *_ = patches
+    opened(one)
+    assert is_locked(replace(cut(one), mpp=0.25, mpp_source="user"), "Ana")
+    assert not is_locked(replace(cut(other), mpp=0.25, mpp_source="user"), "Ana")
