@@ -36,8 +36,37 @@ class Network(ABC):
         """Outputs of the graph: scores (B,), maps (B, 4, H, W), or both in that order."""
 
     @abstractmethod
+    def with_places(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
+        """Outputs of the graph, and behind them, where `has_places`, those of `places`."""
+
+    @abstractmethod
     def release(self) -> None:
         """Give back the memory of the last calls. Not while one is running."""
+
+    has_places: bool
+    """Whether its score is the mean of the scores of places, so that `places` can be asked
+    for. Networks that average features are not among them: their places see too far and too
+    much to one side to be put on a patch."""
+
+    def places(self, tiles: Tiles) -> npt.NDArray[np.float32]:
+        """Score of every place; the mean over a tile's places is the tile's score.
+
+        Returns
+        -------
+        ndarray of float32, shape (B, h, w)
+            Places lie in rows and columns that divide the tile evenly.
+
+        Raises
+        ------
+        ModelError
+            If the network does not average scores of places.
+        """
+        if not self.has_places:
+            raise ModelError(
+                "This network does not average scores of places, so there is none to show; "
+                "check has_places first."
+            )
+        return self.with_places(tiles)[-1]
 
 
 class CompiledNetwork(Network):
@@ -52,18 +81,10 @@ class CompiledNetwork(Network):
     precision : {"f32", "bf16"}
         In bfloat16 a score moves by about 0.001, and a CPU that multiplies it is about twice
         as fast; one that does not is slower.
-
-    Attributes
-    ----------
-    has_places : bool
-        Whether its score is the mean of the scores of places, so that `places` can be
-        asked for. Networks that average features are not among them: their places see
-        too far and too much to one side to be put on a patch.
     """
 
     def __init__(self, graph: Path, threads: int, precision: str = "f32") -> None:
         openvino = load_openvino()
-        self._graph = graph
         core = openvino.Core()
         options = {
             "INFERENCE_PRECISION_HINT": precision,
@@ -106,35 +127,18 @@ class CompiledNetwork(Network):
             raise ValueError(f"it gives {shapes}, neither scores nor maps")
 
     def __call__(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
-        found = self._infer(tiles)
-        return tuple(np.array(found[k]) for k in range(self._outputs))
+        return self.with_places(tiles)[: self._outputs]
 
-    def places(self, tiles: Tiles) -> npt.NDArray[np.float32]:
-        """Score of every place; the mean over a tile's places is the tile's score.
-
-        Returns
-        -------
-        ndarray of float32, shape (B, h, w)
-            Places lie in rows and columns that divide the tile evenly.
-
-        Raises
-        ------
-        ModelError
-            If the network does not average scores of places.
-        """
-        if not self.has_places:
-            raise ModelError(
-                f"The network '{self._graph.stem}' does not average scores of places, so there "
-                "is none to show; check has_places first."
-            )
-        found = np.array(self._infer(tiles)[self._outputs])
-        return found.reshape(len(found), *found.shape[-2:])
-
-    def _infer(self, tiles: Tiles) -> Any:
+    def with_places(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
+        """Outputs of the graph, and behind them, where `has_places`, those of `places`."""
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        return request.infer({0: tiles})
+        answer = request.infer({0: tiles})
+        found = [np.array(answer[k]) for k in range(self._outputs + self.has_places)]
+        if self.has_places:
+            found[-1] = found[-1].reshape(len(tiles), *found[-1].shape[-2:])
+        return tuple(found)
 
     def release(self) -> None:
         """Give back the memory of the last calls. Not while one is running."""
@@ -158,16 +162,21 @@ class TorchNetwork(Network):
         from cellularity_core.training.packaging import load_network
 
         self._network = load_network(description, weights).to(device).eval()
+        self.has_places = self._network.has_places
         self._device = device
         self._lock = threading.Lock()
 
     def __call__(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
+        found = self.with_places(tiles)
+        return found[:-1] if self.has_places else found
+
+    def with_places(self, tiles: Tiles) -> tuple[npt.NDArray[np.float32], ...]:
+        """Outputs of the graph, and behind them, where `has_places`, those of `places`."""
         import torch
 
         with self._lock, torch.inference_mode():
-            found = self._network(torch.from_numpy(tiles).to(self._device))
-        outputs = found if isinstance(found, tuple) else (found,)
-        return tuple(value.float().cpu().numpy() for value in outputs)
+            found = self._network.with_places(torch.from_numpy(tiles).to(self._device))
+        return tuple(value.float().cpu().numpy() for value in found)
 
     def release(self) -> None:
         """Give back the memory of the last calls; on CUDA, what PyTorch holds in reserve."""

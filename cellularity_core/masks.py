@@ -113,6 +113,14 @@ def tissue_mask(pixels: npt.NDArray[np.uint8], mpp: float = DEFAULT_MPP) -> npt.
     return cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8)).astype(bool)
 
 
+def tissue_share(pixels: npt.NDArray[np.uint8], mpp: float = DEFAULT_MPP) -> float:
+    """Share of an image (H, W, 3) that is tissue, in (0, 1]; 1 where there is none at all.
+
+    What is counted over a whole image, divided by it, is that of the tissue.
+    """
+    return float(tissue_mask(pixels, mpp).mean()) or 1.0
+
+
 def weak_cellularity(
     pixels: npt.NDArray[np.uint8],
     xy: npt.NDArray[np.floating],

@@ -16,6 +16,7 @@ from skimage import feature
 from cellularity_core.blobs import BLOB_THRESHOLDS, SIGMAS
 from cellularity_core.conventions import CLASSES, COMBINED, FEATURE_MPP, FEATURE_PIXELS, METHODS
 from cellularity_core.features import AREA_THRESHOLDS
+from cellularity_core.masks import tissue_mask
 from cellularity_core.model_store import ModelSet
 from cellularity_core.openmp import import_lightgbm
 from cellularity_core.patch import Patch
@@ -43,13 +44,19 @@ class EagerNetwork:
         described = dict(model_set.manifest["networks"][name])
         self._network = load_network(described, model_set.file(f"{name}.safetensors")).eval()
 
+        self.has_places: bool = self._network.has_places
+
     def __call__(self, tiles: npt.NDArray[np.uint8]) -> tuple[Maps, ...]:
         """What the network says of tiles (B, H, W, 3), as `engine.Network` gives it."""
+        found = self.with_places(tiles)
+        return found[:-1] if self.has_places else found
+
+    def with_places(self, tiles: npt.NDArray[np.uint8]) -> tuple[Maps, ...]:
+        """As `engine.Network.with_places`."""
         planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))
         with torch.inference_mode():
-            found = self._network(torch.from_numpy(planes).permute(0, 2, 3, 1))
-        outputs = found if isinstance(found, tuple) else (found,)
-        return tuple(output.numpy() for output in outputs)
+            found = self._network.with_places(torch.from_numpy(planes).permute(0, 2, 3, 1))
+        return tuple(output.numpy() for output in found)
 
 
 class NaivePipeline:
@@ -90,13 +97,19 @@ class NaivePipeline:
         seen = self._model_set.network_of("gbt")
         for axes in self._views:
             tiles = np.flip(patch.pixels[None], axes)
-            found = {name: network(tiles) for name, network in self._networks.items()}
-            for name, outputs in found.items():
-                if outputs[0].ndim == 1:
+            tissue = tissue_mask(tiles[0], self._mpp)
+            for name, network in self._networks.items():
+                outputs = network.with_places(tiles)
+                if network.has_places:
+                    score = by_tissue(outputs[-1][0], tissue)
+                    views.setdefault(name, []).append(score)
+                elif outputs[0].ndim == 1:
                     views.setdefault(name, []).append(float(outputs[0][0]))
-            # rows and columns are axes 1 and 2 of tiles (B, H, W, 3) and of maps (4, H, W)
-            maps = np.flip(found[seen][-1][0], axes)
-            row = blob_log_features(self._small(maps))[None]
+                if name == seen:
+                    # rows and columns: axes 1 and 2 of tiles (B, H, W, 3) and of (4, H, W)
+                    [four] = [output[0] for output in outputs if output.ndim == 4]
+                    maps = np.flip(four, axes)
+            row = blob_log_features(self._small(maps))[None] / tissue.mean()
             views.setdefault("gbt", []).append(float(self._trees.predict(row)[0]))
             shares.append(self._explainer.shap_values(row)[0])
         alone = {"gbt": views["gbt"]}
@@ -114,6 +127,14 @@ class NaivePipeline:
     def _small(self, maps: Maps) -> Maps:
         height, width = (round(side * self._mpp / FEATURE_MPP) for side in maps.shape[1:])
         return np.stack([resize(np.ascontiguousarray(m), (height, width)) for m in maps])
+
+
+def by_tissue(places: Maps, tissue: npt.NDArray[np.bool_]) -> float:
+    """Mean of the places of an image, shape (h, w), by the tissue in each."""
+    height, width = places.shape
+    down, across = tissue.shape[0] // height, tissue.shape[1] // width
+    weights = tissue.reshape(height, down, width, across).sum(axis=(1, 3))
+    return float((places * weights).sum() / weights.sum())
 
 
 def blob_log_features(maps: Maps) -> npt.NDArray[np.float64]:

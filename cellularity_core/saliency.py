@@ -1,7 +1,9 @@
 """Where in a patch a network finds its score: a score for every place, put back on the patch.
 
-A network that averages the scores of places says itself where its score comes from: the
-mean over the map is the score, exactly, and nothing has to be estimated by gradients.
+A network that averages the scores of places says itself where its score comes from, and
+nothing has to be estimated by gradients. Cellularity is a share of the tissue, so the score
+of a patch is the mean of its places by their tissue: bare glass counts for nothing, and
+where tiles overlap a place still counts once.
 """
 
 from collections.abc import Sequence
@@ -41,7 +43,7 @@ class PlaceMap:
     values : ndarray of float64, shape (rows, columns)
         Score of each cell, in [0, 1].
     weights : ndarray of float64, shape (rows, columns)
-        Share of each cell in the mean; they sum to 1.
+        Share of each cell in the mean: its part of the tissue; they sum to 1.
     cell : float
         Side of a cell in pixels of the patch as given. The first begins at the patch's
         upper left corner; the last row and column may reach beyond its end.
@@ -80,16 +82,15 @@ class PlaceMap:
 def place_map(
     tiles: Sequence[Tile],
     places: Sequence[npt.NDArray[np.floating]],
-    shares: Sequence[float],
+    tissue: Grid,
     *,
     padded: Sequence[tuple[int, int]],
-    shape: tuple[int, int],
     factor: float,
 ) -> PlaceMap:
     """Put the places of tiles back on their patch.
 
-    Every place of a tile counts the same. What a place sees beyond the patch is its own
-    reflection, so that part of its share goes to the pixels that were reflected.
+    What a place sees beyond the patch is its own reflection, so that part of it counts for
+    the pixels that were reflected.
 
     Parameters
     ----------
@@ -97,34 +98,44 @@ def place_map(
         Of the patch, in pixels of the network.
     places : sequence of ndarray, shape (h, w)
         Scores of the places of each tile.
-    shares : sequence of float
-        Share of each tile in the patch's score.
+    tissue : ndarray of float64, shape (rows, columns)
+        `tissue_cells` of the patch.
     padded : sequence of (int, int)
         Height and width of each tile as the network saw it.
-    shape : tuple of int
-        Height and width of the patch, in pixels of the network.
     factor : float
         Pixels of the network per pixel of the patch as given.
 
     Returns
     -------
     PlaceMap
-        Its `mean` is the mean of each tile's places, weighted by `shares`.
+        Its `mean` is the score of the patch.
     """
-    size = tuple(-(-side // CELL) for side in shape)
-    total, weight, plain, seen = np.zeros((4, *size))
-    for tile, found, share, (tall, wide) in zip(tiles, places, shares, padded, strict=True):
-        down = _spread(found.shape[0], tile.top, tile.height, tall, size[0])
-        across = _spread(found.shape[1], tile.left, tile.width, wide, size[1])
-        value = down.T @ found.astype(np.float64) @ across
-        cover = np.outer(down.sum(axis=0), across.sum(axis=0))
-        total += share * value
-        weight += share * cover
-        plain += value
-        seen += cover
-    # A tile of no tissue has no share, but its places have a score all the same.
-    values = np.where(weight > 0, total / np.where(weight > 0, weight, 1), plain / seen)
-    return PlaceMap(values, weight, CELL / factor)
+    total, seen = np.zeros((2, *tissue.shape))
+    for tile, found, (tall, wide) in zip(tiles, places, padded, strict=True):
+        down = _spread(found.shape[0], tile.top, tile.height, tall, tissue.shape[0])
+        across = _spread(found.shape[1], tile.left, tile.width, wide, tissue.shape[1])
+        total += down.T @ found.astype(np.float64) @ across
+        seen += np.outer(down.sum(axis=0), across.sum(axis=0))
+    return PlaceMap(total / seen, tissue / tissue.sum(), CELL / factor)
+
+
+def tissue_cells(tissue: npt.NDArray[np.bool_]) -> Grid:
+    """Pixels of tissue in each cell; of the whole cell in each where there is none at all.
+
+    Parameters
+    ----------
+    tissue : ndarray of bool, shape (H, W)
+        Of a patch, in pixels of the network.
+
+    Returns
+    -------
+    ndarray of float64, shape (ceil(H / CELL), ceil(W / CELL))
+    """
+    counted = tissue if tissue.any() else np.ones_like(tissue)
+    padded = np.pad(counted, [(0, -side % CELL) for side in counted.shape])
+    rows, columns = (side // CELL for side in padded.shape)
+    cells: Grid = padded.reshape(rows, CELL, columns, CELL).sum(axis=(1, 3), dtype=np.float64)
+    return cells
 
 
 def _spread(places: int, start: int, extent: int, padded: int, cells: int) -> Grid:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,13 +28,14 @@ from cellularity_core.engine import (
 )
 from cellularity_core.errors import ModelError
 from cellularity_core.features import features
+from cellularity_core.masks import tissue_mask
 from cellularity_core.memory import give_back_memory
 from cellularity_core.model_store import ModelSet, open_set
 from cellularity_core.nuclei import detect_nuclei, rescaled
 from cellularity_core.patch import Patch
 from cellularity_core.resample import resample, resample_maps, resize_maps
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
-from cellularity_core.saliency import PlaceMap, place_map
+from cellularity_core.saliency import PlaceMap, place_map, tissue_cells
 from cellularity_core.threads import usable_cores
 
 Maps = npt.NDArray[np.float32]
@@ -50,6 +51,14 @@ SAME_MPP: Final = 0.02
 """Relative difference of pixel size below which a patch is not resampled."""
 
 
+class _Seen(NamedTuple):
+    """What a network says of one tile in one view, turned back; what it has not is None."""
+
+    score: float | None
+    maps: Maps | None
+    places: Maps | None
+
+
 @dataclass(slots=True)
 class _Job:
     """A patch on its way through the networks."""
@@ -58,9 +67,16 @@ class _Job:
     quality: Quality
     pixels: npt.NDArray[np.uint8]
     tiles: list[tiling.Tile]
+    cells: npt.NDArray[np.float64]
+    """Of `saliency.tissue_cells`."""
     started: float
-    outputs: dict[str, list[list[Future[tuple[Maps, ...]]]]]
+    outputs: dict[str, list[list[Future[_Seen]]]]
     """By network, view and tile."""
+
+    @property
+    def tissue(self) -> float:
+        """Share of the patch that is tissue, in (0, 1]; 1 where there is none at all."""
+        return float(self.cells.sum() / (self.pixels.shape[0] * self.pixels.shape[1]))
 
 
 class Scorer:
@@ -102,7 +118,6 @@ class Scorer:
         self._threads = threads or usable_cores()
         # OpenCV's own threads would take the cores from the networks
         cv2.setNumThreads(1)
-        self._beside: dict[str, CompiledNetwork] = {}
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="network")
         # LightGBM takes as long to import as the networks to compile.
         names = dict.fromkeys(self._network_of.values())
@@ -192,28 +207,13 @@ class Scorer:
             By method, for those whose score is the mean of the scores of places; on the
             scale of the network, before any `calibration`.
         """
-        pixels = self._pixels(patch)
-        tiles = tiling.plan(*pixels.shape[:2])
-        found = {}
-        for method, name in self._network_of.items():
-            network = self._place_network(name)
+        job = self._submit(patch)
+        return {
+            method: self._placed(job, name, job.outputs[name])
+            for method, name in self._network_of.items()
             # The trees may look through a network that has a score of its own.
-            if method == "gbt" or method not in self.methods or not network.has_places:
-                continue
-            cuts = [tiling.cut(pixels, tile, self._stride(name))[None] for tile in tiles]
-            means = [
-                np.mean([_places(network, cut, axes) for axes in VIEWS[: self.views]], axis=0)
-                for cut in cuts
-            ]
-            found[method] = place_map(
-                tiles,
-                means,
-                [float(w) for w in tiling.tissue_shares(pixels, tiles, self.model_set.mpp)],
-                padded=[(cut.shape[1], cut.shape[2]) for cut in cuts],
-                shape=(pixels.shape[0], pixels.shape[1]),
-                factor=pixels.shape[1] / patch.pixels.shape[1],
-            )
-        return found
+            if method != "gbt" and method in self.methods and self._networks[name].has_places
+        }
 
     def gain(self) -> Mapping[str, float]:
         """Total gain of each of the 81 features in the boosted trees (Fig. 10)."""
@@ -237,9 +237,6 @@ class Scorer:
         weights = self.model_set.file(f"{name}.safetensors")
         if self.device == "cuda":
             return TorchNetwork(described, weights, self.device)
-        return self._compiled(name)
-
-    def _compiled(self, name: str) -> CompiledNetwork:
         graph = self.model_set.file(f"{name}.onnx")
         return CompiledNetwork(graph, self._threads, self.precision)
 
@@ -247,15 +244,6 @@ class Scorer:
         """Of what sides of a tile are multiples; a score alone needs no more than even ones."""
         kind = self.model_set.manifest["networks"][name]["kind"]
         return EVEN if kind == "direct" else tiling.STRIDE
-
-    def _place_network(self, name: str) -> CompiledNetwork:
-        """The network that scores, or on CUDA the same one compiled beside it."""
-        network = self._networks[name]
-        if isinstance(network, CompiledNetwork):
-            return network
-        if name not in self._beside:
-            self._beside[name] = self._compiled(name)
-        return self._beside[name]
 
     def _pixels(self, patch: Patch) -> npt.NDArray[np.uint8]:
         """A patch at the set's pixel size."""
@@ -278,7 +266,8 @@ class Scorer:
             for name, network in self._networks.items()
         }
         # judged while the networks are at work
-        return _Job(patch, quality.assess(patch), pixels, plan, started, outputs)
+        cells = tissue_cells(tissue_mask(pixels, self.model_set.mpp))
+        return _Job(patch, quality.assess(patch), pixels, plan, cells, started, outputs)
 
     def _finish(self, job: _Job, keep_maps: bool) -> PatchResult:
         patch = job.patch
@@ -290,7 +279,8 @@ class Scorer:
         seconds = {"networks": time.perf_counter() - job.started}
         began = time.perf_counter()
         at_feature_size = [self._feature_map(m) for m in views[seen]]
-        table = np.stack([features(m) for m in at_feature_size])
+        # of the tissue: bare glass would thin out every area, sum and count
+        table = np.stack([features(m) for m in at_feature_size]) / job.tissue
         seconds["features"] = time.perf_counter() - began
 
         began = time.perf_counter()
@@ -304,10 +294,9 @@ class Scorer:
         found = self._nuclei(small[seen], shape)
         seconds["nuclei"] = time.perf_counter() - began
 
-        weights = tiling.tissue_shares(job.pixels, job.tiles, self.model_set.mpp)
         for method, network in self._network_of.items():
             if method != "gbt":
-                raw[method] = self._tile_score(job, network, weights)
+                raw[method] = self._patch_score(job, network)
         blank = "no-tissue" in job.quality.flags
         means = {
             m: np.mean([raw[p].clip(0, 1) for p in parts], axis=0)
@@ -352,10 +341,14 @@ class Scorer:
     def _maps(self, job: _Job, name: str) -> list[Maps]:
         """Blended maps of each view, at the set's pixel size."""
         shape = job.pixels.shape[:2]
+
+        def maps_of(future: Future[_Seen]) -> Maps:
+            maps = future.result().maps
+            assert maps is not None
+            return maps
+
         return [
-            tiling.blend(
-                ((t, f.result()[-1][0]) for t, f in zip(job.tiles, view, strict=True)), *shape
-            )
+            tiling.blend(((t, maps_of(f)) for t, f in zip(job.tiles, view, strict=True)), *shape)
             for view in job.outputs.get(name, ())
         ]
 
@@ -374,15 +367,27 @@ class Scorer:
         )
         return rescaled(found, (shape[1] / small.shape[2], shape[0] / small.shape[1]))
 
-    def _tile_score(
-        self, job: _Job, name: str, weights: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
-        """Score of each view, shape (V,)."""
-        return np.array(
-            [
-                np.array([future.result()[0][0] for future in view]) @ weights
-                for view in job.outputs[name]
-            ]
+    def _patch_score(self, job: _Job, name: str) -> npt.NDArray[np.float64]:
+        """Score of each view, shape (V,): a share of the tissue, not of the glass about it."""
+        if self._networks[name].has_places:
+            return np.array([self._placed(job, name, [view]).mean for view in job.outputs[name]])
+        # A network that averages features has one word for a tile, glass and all.
+        weights = tiling.tissue_shares(job.pixels, job.tiles, self.model_set.mpp)
+        scores = [[future.result().score for future in view] for view in job.outputs[name]]
+        return np.array(scores, np.float64) @ weights
+
+    def _placed(self, job: _Job, name: str, views: Sequence[list[Future[_Seen]]]) -> PlaceMap:
+        """Scores of the places of a patch, the mean of these views."""
+        places = [
+            np.mean([f.result().places for f in tile], axis=0) for tile in zip(*views, strict=True)
+        ]
+        stride = self._stride(name)
+        return place_map(
+            job.tiles,
+            places,
+            job.cells,
+            padded=[tiling.padded(tile, stride) for tile in job.tiles],
+            factor=job.pixels.shape[1] / job.patch.pixels.shape[1],
         )
 
     def _is_beyond(self, method: str, views: npt.NDArray[np.float64]) -> bool:
@@ -401,21 +406,14 @@ class Scorer:
         return Score(value, float(low), float(high))
 
 
-def _run(network: Network, tiles: npt.NDArray[np.uint8], axes: tuple[int, ...]) -> tuple[Maps, ...]:
-    if not axes:
-        return network(tiles)
-    outputs = network(np.ascontiguousarray(np.flip(tiles, axes)))
-    # Maps are (B, C, H, W): rows and columns one axis further on.
-    back = tuple(axis + 1 for axis in axes)
-    return tuple(np.flip(o, back) if o.ndim == 4 else o for o in outputs)
-
-
-def _places(
-    network: CompiledNetwork, tile: npt.NDArray[np.uint8], axes: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
-    """Scores of the places of one tile in one view, turned back, shape (h, w)."""
-    found = network.places(np.ascontiguousarray(np.flip(tile, axes)))
-    return np.asarray(np.flip(found, axes)[0])
+def _run(network: Network, tile: npt.NDArray[np.uint8], axes: tuple[int, ...]) -> _Seen:
+    """What a network says of a tile (1, H, W, 3) of which these axes are flipped."""
+    found = [o[0] for o in network.with_places(np.ascontiguousarray(np.flip(tile, axes)))]
+    # rows and columns are axes 1 and 2 of tiles, and the last two of what comes back
+    turned = tuple(axis - 3 for axis in axes)
+    places = np.flip(found.pop(), turned) if network.has_places else None
+    maps = next((np.flip(o, turned) for o in found if o.ndim == 3), None)
+    return _Seen(next((float(o) for o in found if o.ndim == 0), None), maps, places)
 
 
 def _mean(maps: Sequence[Maps]) -> Maps:

@@ -75,14 +75,16 @@ def cut(pixels: npt.NDArray[np.uint8], tile: Tile, stride: int = STRIDE) -> npt.
         h and w multiples of `stride`, at least 128.
     """
     piece = pixels[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
-    pad = [(0, _padded(side, stride) - side) for side in piece.shape[:2]]
+    pad = [(0, all_ - side) for all_, side in zip(padded(tile, stride), piece.shape, strict=False)]
     if any(after for _, after in pad):
         piece = np.pad(piece, [*pad, (0, 0)], mode="symmetric")
     return np.ascontiguousarray(piece)
 
 
-def _padded(side: int, stride: int) -> int:
-    return max(SMALLEST, -(-side // stride) * stride)
+def padded(tile: Tile, stride: int = STRIDE) -> tuple[int, int]:
+    """Height and width of a tile as `cut` gives it."""
+    height, width = (max(SMALLEST, -(-n // stride) * stride) for n in (tile.height, tile.width))
+    return height, width
 
 
 def tissue_shares(

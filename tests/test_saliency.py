@@ -16,7 +16,7 @@ from cellularity_core.masks import draw_discs
 from cellularity_core.patch import Patch, load_patch, pixel_digest
 from cellularity_core.points import read_points
 from cellularity_core.results import Nuclei
-from cellularity_core.saliency import CELL, PlaceMap, as_seen, covered, place_map
+from cellularity_core.saliency import CELL, PlaceMap, as_seen, covered, place_map, tissue_cells
 from cellularity_core.scorer import Scorer
 
 PLACED = ("cascade", "direct-r", "direct-c")
@@ -141,12 +141,26 @@ def test_any_size_of_patch_adds_up(height, width, seed, stride, step):
     blank = np.zeros((height, width, 3), np.uint8)
     padded = [tiling.cut(blank, tile, step).shape[:2] for tile in tiles]
     places = [rng.random((-(-h // stride), -(-w // stride))) for h, w in padded]
-    shares = rng.random(len(tiles))
-    shares[0] = 0.0 if len(tiles) > 1 else 1.0
-    shares /= shares.sum()
-    found = place_map(tiles, places, shares, padded=padded, shape=(height, width), factor=1.0)
-    wanted = sum(s * p.mean() for s, p in zip(shares, places, strict=True))
-    assert found.mean == pytest.approx(wanted, abs=1e-12)
+    tissue = np.ones((height, width), bool)
+    tissue[:, CELL * int(rng.integers(width // CELL + 1)) :] = False
+    found = place_map(tiles, places, tissue_cells(tissue), padded=padded, factor=1.0)
+    # pixel by pixel: the mean of what is said of it, by each tile and in each reflection
+    total, seen = np.zeros((2, height, width))
+    for tile, place, (tall, wide) in zip(tiles, places, padded, strict=True):
+        drawn = np.kron(place, np.ones((stride, stride)))
+        above, left = (drawn.shape[0] - tall) // 2, (drawn.shape[1] - wide) // 2
+        rows, columns = (
+            start + np.pad(np.arange(extent), (0, side - extent), mode="symmetric")
+            for start, extent, side in (
+                (tile.top, tile.height, tall),
+                (tile.left, tile.width, wide),
+            )
+        )
+        at = np.ix_(rows, columns)
+        np.add.at(total, at, drawn[above : above + tall, left : left + wide])
+        np.add.at(seen, at, 1)
+    wanted = (total / seen)[tissue if tissue.any() else slice(None)].mean()
+    assert found.mean == pytest.approx(wanted, abs=0.02)
     assert found.weights.sum() == pytest.approx(1)
     assert found.values.shape == (-(-height // CELL), -(-width // CELL))
     assert (found.values >= 0).all()
@@ -160,16 +174,15 @@ def test_a_place_lies_where_the_network_saw_it():
     found = place_map(
         [tiling.Tile(0, 0, 128, 80)],
         [places],
-        [1.0],
+        tissue_cells(np.ones((128, 80), bool)),
         padded=[(128, 128)],
-        shape=(128, 80),
         factor=0.5,
     )
     assert found.cell == 2 * CELL
     rows, columns = np.nonzero(found.values)
     assert set(rows) == {0, 1}
     assert set(columns) == {4}
-    assert found.mean == pytest.approx(1 / 16)
+    assert found.mean == pytest.approx(2 / 40)  # of the cells, each of which counts once
 
 
 def test_the_map_on_the_patch_keeps_its_centres():

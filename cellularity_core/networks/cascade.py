@@ -46,10 +46,15 @@ class MaskRegressor(nn.Module):
         return self.score(self.logits(maps))
 
     @staticmethod
+    def places(logits: torch.Tensor) -> torch.Tensor:
+        """Cellularity (B, h, w) of places from raw outputs, or (B,) without places."""
+        return logits.squeeze(1).sigmoid()
+
+    @staticmethod
     def score(logits: torch.Tensor) -> torch.Tensor:
-        """Cellularity (B,) from raw outputs, its mean over places."""
-        values = logits.sigmoid()
-        return values.mean(dim=(1, 2, 3)) if values.ndim == 4 else values.squeeze(1)
+        """Cellularity (B,) from raw outputs: `places`, their mean."""
+        values = MaskRegressor.places(logits)
+        return values.mean(dim=(1, 2)) if values.ndim == 3 else values
 
 
 class Cascade(nn.Module):
@@ -90,7 +95,9 @@ class Cascade(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cellularity (B,) and logits (B, 4, H, W) for images (B, 3, H, W) in [-1, 1]."""
         logits = self.segmentation(x)
+        return self.regressor(self.pooled(logits)), logits
+
+    def pooled(self, logits: torch.Tensor) -> torch.Tensor:
+        """Maps that the regressor sees, of logits (B, 4, H, W)."""
         maps = logits.sigmoid()
-        if self.pool > 1:
-            maps = F.avg_pool2d(maps, self.pool)
-        return self.regressor(maps), logits
+        return F.avg_pool2d(maps, self.pool) if self.pool > 1 else maps

@@ -101,12 +101,15 @@ class Direct(nn.Module):
         out: torch.Tensor = self.network(x)
         return out
 
-    def score(self, logits: torch.Tensor) -> torch.Tensor:
-        """Cellularity (B,): sigmoid or expectation over the 101 classes, its mean over places."""
+    def places(self, logits: torch.Tensor) -> torch.Tensor:
+        """Sigmoid or expectation over the 101 classes: (B, h, w), or (B,) without places."""
         if logits.shape[1] == 1:
-            value = logits.squeeze(1).sigmoid()
-        else:
-            value = torch.einsum("bk...,k->b...", logits.softmax(dim=1), self.levels)
+            return logits.squeeze(1).sigmoid()
+        return torch.einsum("bk...,k->b...", logits.softmax(dim=1), self.levels)
+
+    def score(self, logits: torch.Tensor) -> torch.Tensor:
+        """Cellularity (B,): `places`, their mean."""
+        value = self.places(logits)
         return value.mean(dim=(1, 2)) if value.ndim == 3 else value
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from torch import nn
 
 from cellularity_core.conventions import FEATURE_MPP
 from cellularity_core.features import FEATURE_NAMES, features
+from cellularity_core.masks import tissue_share
 from cellularity_core.patch import pixel_digest
 from cellularity_core.resample import resample, resize
 from cellularity_core.training.augmentation import View, jitter_stain
@@ -40,7 +41,7 @@ class Activations:
     views : ndarray of uint8, shape (V, 4, h, w)
         Of every view at 1 um/px.
     features : ndarray of float64, shape (V, 81)
-        Of every view.
+        Of every view, by area of tissue.
     """
 
     plain: npt.NDArray[np.uint8]
@@ -60,7 +61,7 @@ def activations_of(
     """Maps and features of one patch and of its restained views."""
     rng = np.random.default_rng([seed, *item.sample.name.encode()])
     pixels, _, mpp = at_pixel_size(item, settings.view_mpp)
-    small, table = [], []
+    small, table, tissue = [], [], tissue_share(pixels, mpp)
     plain: npt.NDArray[np.float32] | None = None
     for k in range(views):
         seen = jitter_stain(pixels, rng, settings.jitter) if k else pixels
@@ -69,7 +70,7 @@ def activations_of(
         shape = tuple(round(side * mpp / FEATURE_MPP) for side in maps.shape[1:])
         reduced = np.stack([resize(m, (shape[0], shape[1])) for m in maps])
         small.append(_to_bytes(reduced))
-        table.append(features(reduced))
+        table.append(features(reduced) / tissue)
     if plain is None:
         raise ValueError("views must be at least 1")
     return Activations(_to_bytes(plain), np.stack(small), np.stack(table))
@@ -93,7 +94,7 @@ def make_activations(
     out.mkdir(parents=True, exist_ok=True)
     model.eval()
     network = weights_checksum(model.state_dict())
-    how = (settings.view_mpp, settings.jitter, views, seed)
+    how = (settings.view_mpp, settings.jitter, views, seed, "by tissue")
     for item in items:
         seen = (item.sample.mpp, pixel_digest(item.pixels))
         made_by = hashlib.sha256(repr((network, how, seen)).encode()).hexdigest()
@@ -155,8 +156,10 @@ def crop_examples(
                 side = int(extent.min() * rng.uniform(*CROP_SHARE))
                 x, y = (int(rng.integers(room + 1)) for room in extent - side)
                 cut = np.s_[y : y + side, x : x + side]
-                table.append(features(maps[:, cut[0], cut[1]].astype(np.float32) / 255))
                 view = View(pixels[cut], xy - (x, y), item.points.label, FEATURE_MPP)
+                tissue = tissue_share(view.pixels, FEATURE_MPP)
+                found = features(maps[:, cut[0], cut[1]].astype(np.float32) / 255)
+                table.append(found / tissue)
                 targets.append(view_target(item.sample, view))
     return np.array(table).reshape(-1, len(FEATURE_NAMES)), np.array(targets)
 

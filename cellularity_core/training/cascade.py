@@ -30,6 +30,7 @@ from cellularity_core.training.loop import (
     weights_checksum,
 )
 from cellularity_core.training.losses import place_loss
+from cellularity_core.training.places import patch_score
 from cellularity_core.training.recipes import Cascade as Settings
 from cellularity_core.training.recipes import Segmentation as SegmentationSettings
 from cellularity_core.training.targets import PLACE, patch_target, place_targets, trust, view_target
@@ -232,15 +233,18 @@ def network_description(settings: Settings, seen: SegmentationSettings) -> dict[
 def predict_cascade(
     model: nn.Module, items: Sequence[Loaded], seen: SegmentationSettings, compute: Compute
 ) -> npt.NDArray[np.float64]:
-    """Cellularity of whole patches, shape (n,)."""
-    model.eval()
+    """Cellularity of whole patches, shape (n,), as the scorer gives it."""
+    network: Any = model.eval()
     stride = segmenting.STRIDE
     found = []
     for item in items:
-        pixels, _, _ = segmenting.at_pixel_size(item, seen.view_mpp)
+        pixels, _, mpp = segmenting.at_pixel_size(item, seen.view_mpp)
         pad = [(0, -side % stride) for side in pixels.shape[:2]]
         padded = np.pad(pixels, [*pad, (0, 0)], mode="symmetric")
         with compute.autocast():
-            score, _ = model(compute.images(torch.from_numpy(padded)[None]))
-        found.append(float(score.float()))
+            seen_maps = network.pooled(
+                network.segmentation(compute.images(torch.from_numpy(padded)[None]))
+            )
+            places = network.regressor.places(network.regressor.logits(seen_maps))
+        found.append(patch_score(places, pixels, mpp, padded.shape[:2]))
     return np.array(found)

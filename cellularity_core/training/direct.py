@@ -28,6 +28,7 @@ from cellularity_core.training.loop import (
     weights_checksum,
 )
 from cellularity_core.training.losses import level_loss, place_loss
+from cellularity_core.training.places import patch_score
 from cellularity_core.training.recipes import Direct as Settings
 from cellularity_core.training.targets import PLACE, patch_target, place_targets, trust, view_target
 
@@ -191,12 +192,12 @@ def network_description(settings: Settings) -> dict[str, Any]:
 def predict_direct(
     model: nn.Module, items: Sequence[Loaded], settings: Settings, compute: Compute
 ) -> npt.NDArray[np.float64]:
-    """Cellularity of whole patches, shape (n,)."""
-    model.eval()
+    """Cellularity of whole patches, shape (n,), as the scorer gives it."""
+    network: Any = model.eval()
     found = []
     for item in items:
         pixels = resample(item.pixels, item.sample.mpp / settings.view_mpp)
         with compute.autocast():
-            score = model(compute.images(torch.tensor(pixels)[None]))
-        found.append(float(score.float()))
+            logits = network.logits(compute.images(torch.tensor(pixels)[None]))
+            found.append(patch_score(network.places(logits), pixels, settings.view_mpp))
     return np.array(found)

@@ -44,17 +44,31 @@ class Deployed(nn.Module):
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Scores (B,) and/or activations (B, 4, H, W) of uint8 tiles (B, H, W, 3)."""
+        found = self.with_places(tiles)
+        kept = found[:-1] if self.has_places else found
+        return kept if len(kept) > 1 else kept[0]
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the score is the mean of the scores of places."""
+        head = self.network.regressor if isinstance(self.network, Cascade) else self.network
+        return getattr(head, "average", None) == "scores"
+
+    def with_places(self, tiles: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Scores and/or activations, and behind them the scores of places (B, h, w), if any."""
         x = tiles.permute(0, 3, 1, 2).float() / 127.5 - 1
         if self.pool > 1:
             x = F.avg_pool2d(x, self.pool)
         if isinstance(self.network, Segmentation):
-            maps: torch.Tensor = self.network(x)
-            return maps.sigmoid()
+            return (self.network(x).sigmoid(),)
+        head: Any = self.network
+        maps: tuple[torch.Tensor, ...] = ()
         if isinstance(self.network, Cascade):
-            score, logits = self.network(x)
-            return score, logits.sigmoid()
-        out: torch.Tensor = self.network(x)
-        return out
+            logits = self.network.segmentation(x)
+            maps, head, x = (logits.sigmoid(),), self.network.regressor, self.network.pooled(logits)
+        raw = head.logits(x)
+        places = (head.places(raw),) if self.has_places else ()
+        return (head.score(raw), *maps, *places)
 
 
 def save_network(network: nn.Module, path: Path, pool: int = 1) -> None:
