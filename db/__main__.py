@@ -44,8 +44,9 @@ def _verify(arguments: argparse.Namespace) -> str:
         )
     against = len(noted) + (arguments.head is not None)
     return (
-        f"Records at {where} are as written: {verdict.checked} events and rows, "
-        f"{against} heads noted outside."
+        f"Records at {where} are as written: "
+        f"{_counted(verdict.checked, 'event or row', 'events and rows')}, "
+        f"{_counted(against, 'head', 'heads')} noted outside."
     )
 
 
@@ -93,9 +94,15 @@ def _erase(arguments: argparse.Namespace) -> str:
     finally:
         engine.dispose()
     return (
-        f"Erased {made.cases} cases, {made.images} images and the content of {made.events} "
-        f"events at {place(engine.url)}. Scores stay; back-ups made before hold the rest still."
+        f"Erased {_counted(made.cases, 'case', 'cases')}, "
+        f"{_counted(made.images, 'image', 'images')} and the content of "
+        f"{_counted(made.events, 'event', 'events')} at {place(engine.url)}. Scores stay; back-ups "
+        "made before hold the rest still."
     )
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

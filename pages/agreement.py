@@ -14,6 +14,7 @@ from pages.parts.agreement_tables import at_a_glance, statistics
 from pages.parts.agreement_time import after_ai, over_time
 from pages.parts.agreement_words import headline
 from pages.parts.frame import show
+from pages.parts.markdown import plain
 from pages.parts.report_section import report_section
 from pages.parts.words import models_scale
 
@@ -37,10 +38,10 @@ def page() -> None:
     material = chosen.material
     with st.container():  # so that what follows keeps its place without progress
         report = report_of(material.key, material)
-    st.markdown(f"**{headline(report)}**")
+    st.markdown(f"**{plain(headline(report))}**")
     if report.models and material.model_set is not None:
         scale = models_scale(material.model_set, material.scale)
-        st.caption(access.plain(f"Scale of the models' scores: {scale}."))
+        st.caption(plain(f"Scale of the models' scores: {scale}."))
     section = st.segmented_control(
         "What to look at",
         list(SECTIONS),

@@ -11,8 +11,10 @@ from db.records import Event
 from db.session import snapshot
 from pages.parts import access
 from pages.parts.frame import show
+from pages.parts.markdown import plain
 from pages.parts.progress import whole_work
 from pages.parts.store import store
+from pages.parts.words import counted
 
 PAGE: Final = 100  # events on screen at once
 
@@ -43,7 +45,7 @@ def page() -> None:
         "Every change is an event chained to the one before by a hash. Note the end of the chain "
         "outside this machine: only so can a cut-off end be seen later."
     )
-    st.code(f"{end.sequence} events, head {end.hash}", language=None)
+    st.code(f"{counted(end.sequence, 'event')}, head {end.hash}", language=None)
     if st.button("Check that nothing was altered", key="audit.verify", icon=":material/verified:"):
         _verify()
     which, older, newest = st.columns([2, 1, 1], vertical_alignment="bottom")
@@ -94,9 +96,10 @@ def _verify() -> None:
         noted = records.noted_heads(engine.url)
         verdict = records.verify(db, heads=noted, progress=tell)
     if verdict.ok:
+        what = counted(verdict.checked, "event or row", "events and rows")
         st.success(
-            f"Nothing was altered: {verdict.checked} events and rows checked. Heads noted outside "
-            f"the records for this place, which they agree with: {len(noted)}."
+            f"Nothing was altered: {what} checked. Heads noted outside the records for this "
+            f"place, which they agree with: {len(noted)}."
         )
         if not noted:
             st.caption(
@@ -104,7 +107,7 @@ def _verify() -> None:
                 "back-up and every report notes one."
             )
     else:
-        st.error(f"The records were altered: {verdict.first_bad} {verdict.why}.")
+        st.error(f"The records were altered: {plain(f'{verdict.first_bad} {verdict.why}')}.")
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import streamlit as st
 
 from cellularity_core.model_store import available
 from pages.parts import state
-from pages.parts.access import plain
 from pages.parts.compare_data import Side, by_disagreement, raters
 from pages.parts.compare_pair import pair
 from pages.parts.compare_patch import opened
 from pages.parts.compare_table import table
 from pages.parts.frame import show
 from pages.parts.intake import ask_size, drop_box, heading, is_waiting, problems
+from pages.parts.markdown import plain
 from pages.parts.reader import reader_controls
 from pages.parts.scoring import Engine, chosen_engine, rest, score_all, second_engine
 from pages.parts.sight import Sight, in_sight

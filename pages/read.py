@@ -8,6 +8,7 @@ from db.session import snapshot
 from pages.parts import access, state
 from pages.parts.desk import desk
 from pages.parts.frame import show
+from pages.parts.markdown import plain
 from pages.parts.own_reads import own_reads
 from pages.parts.reading import next_task, take, tell_refusal
 from pages.parts.store import store
@@ -22,7 +23,7 @@ def page() -> None:
         st.title("Read", anchor=False)
         tell_refusal()
         st.info(
-            f"There is nothing to read for {access.plain(identity.name)}. A coordinator makes a "
+            f"There is nothing to read for {plain(identity.name)}. A coordinator makes a "
             "study on the page Studies and chooses its readers.",
             icon=":material/inbox:",
         )

@@ -11,10 +11,12 @@ from db import records
 from db.records import StudyRecord
 from db.session import snapshot, transaction
 from pages.parts import access
-from pages.parts.frame import answered, harmless, show
+from pages.parts.frame import answered, show
+from pages.parts.markdown import plain
 from pages.parts.progress import forget_cancelling, work_through
 from pages.parts.store import store
 from pages.parts.study_form import ARMS, CREATED, study_form
+from pages.parts.words import counted
 
 _ASKED: Final = "studies.asked"  # what the number of cases was worked out for
 
@@ -25,7 +27,7 @@ def page() -> None:
     st.title("Studies", anchor=False)
     with st.container():  # so that the tabs keep their place, and stay open, without it
         if created := st.session_state.pop(CREATED, None):
-            st.success(harmless(created))
+            st.success(plain(created))
     with snapshot(store()) as db:
         known = records.studies(db)
     running, new, size = st.tabs(["Studies", "New study", "How many cases?"])
@@ -44,7 +46,7 @@ def _study(study: StudyRecord, identity: access.Identity) -> None:
     """Design and progress of one study, and what may be done with it."""
     with st.container(border=True):
         title, state, action = st.columns([4, 1, 1.2], vertical_alignment="center")
-        title.markdown(f"**{access.plain(study.name)}**")
+        title.markdown(f"**{plain(study.name)}**")
         state.badge(study.state, color={"open": "green", "closed": "gray"}.get(study.state, "blue"))
         if study.state == "draft":
             action.button("Open", key=f"studies.open.{study.id}", on_click=_open, args=(study.id,))
@@ -59,10 +61,10 @@ def _study(study: StudyRecord, identity: access.Identity) -> None:
                 )
         if study.description:
             st.text(study.description)
-        line = f"{study.n_cases} cases"
+        line = counted(study.n_cases, "case")
         if study.n_training:
-            line += f" and {study.n_training} training cases"
-        line += f" · {ARMS[study.arm]} · models {study.model_set or 'none'}"
+            line += f" and {counted(study.n_training, 'training case')}"
+        line += f" · {ARMS[study.arm]} · models {plain(study.model_set or 'none')}"
         if study.state == "closed" or identity.name not in study.readers:
             # Who reads it must not know which cases come again.
             again = (

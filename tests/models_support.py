@@ -116,7 +116,7 @@ def words(at: AppTest) -> str:
 
 def unmarked(text: str) -> str:
     """Markdown without the marks that keep letters as they are."""
-    return re.sub(r"\\([^\w\s])", r"\1", text)
+    return re.sub(r"\\([^\w\s]|_)", r"\1", text.replace(":small[]", ""))
 
 
 def table_rows(at: AppTest, k: int = 0) -> list[list[str]]:

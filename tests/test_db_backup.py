@@ -232,7 +232,7 @@ def test_heads_are_noted_outside_and_asked_for(
     )
     assert datetime.fromisoformat(line["at"]).utcoffset() is not None
     assert main(["--url", url, "verify"]) == 0
-    assert "1 heads noted outside" in capsys.readouterr().out
+    assert "1 head noted outside" in capsys.readouterr().out
 
     raw = sqlite3.connect(url)  # the end is cut off
     for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
@@ -388,7 +388,7 @@ def test_a_patient_is_erased_by_command(engine: Engine, capsys: pytest.CaptureFi
     url = address(engine)
     asked = ["--url", url, "erase", "--actor", "C", "--why", "letter of 24 November"]
     assert main([*asked, "P-77"]) == 0
-    assert "Erased 1 cases, 1 images" in capsys.readouterr().out
+    assert "Erased 1 case, 1 image" in capsys.readouterr().out
     with snapshot(engine) as db:
         assert records.image(db, sha256=sha(77)) is None
     assert main(["--url", url, "verify"]) == 0

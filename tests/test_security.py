@@ -17,6 +17,7 @@ from cellularity_core.export import png
 from cellularity_core.patch import Patch, load_patch
 from db import readers, session
 from db.errors import RecordError
+from pages.parts.markdown import plain
 
 FOLDERS = ("cellularity_core", "db", "pages")
 SHIPPED = [ROOT / "app.py", *(path for f in FOLDERS for path in sorted((ROOT / f).rglob("*.py")))]
@@ -116,7 +117,14 @@ def test_the_server_is_set_up_against_other_sites() -> None:
         "xsrfCookieSameSite": "lax",
         "enableStaticServing": False,
     }
-    assert given["client"]["showErrorDetails"] == "none"
+    assert given["client"] == {
+        "toolbarMode": "minimal",
+        "showErrorDetails": "none",
+        "showErrorLinks": "false",
+        "showSidebarNavigation": False,
+        "disableDataExport": True,
+        "allowedOrigins": [],
+    }
     known = config.get_config_options()
     assert all(
         f"{part}.{name}" in known for part in given for name in given[part] if part != "theme"
@@ -160,6 +168,6 @@ def test_a_name_in_an_error_loads_and_links_nothing() -> None:
             frame.show(fail)
 
     at = AppTest.from_function(page, default_timeout=30).run()
-    assert at.error[0].value == (
-        r"No study is called “!\[\](https://x.example/a.png) \<b>\[a\](b)”."
+    assert at.error[0].value == plain(
+        "No study is called “![](https://x.example/a.png) <b>[a](b)”."
     )

@@ -26,6 +26,7 @@ from db.errors import RecordError
 from db.records import ROLES, Role
 from db.session import snapshot, transaction
 from pages.parts import failed_sign_in, state
+from pages.parts.markdown import harmless, plain
 from pages.parts.sign_in import HOW, has_sign_in, obstacle, offer
 from pages.parts.store import store
 
@@ -126,7 +127,7 @@ def turn_away(entry: Entry) -> None:
     if entry.refusal is None:
         offer()
     else:
-        st.error(entry.refusal)
+        st.error(harmless(entry.refusal))
 
 
 def sign_out() -> None:
@@ -297,11 +298,6 @@ def reader_name(place: Any) -> str:
     )
     st.session_state[_KEPT_NAME] = typed
     return typed.strip()
-
-
-def plain(text: str) -> str:
-    """`text` so that Markdown shows it letter by letter."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:^=" else c for c in text)
 
 
 def blinding_note(unverified: Collection[str] = ()) -> str:

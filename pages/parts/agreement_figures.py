@@ -19,6 +19,7 @@ from cellularity_core.agreement import (
 )
 from pages.parts.agreement_words import BINS, number, short
 from pages.parts.figures import FONT_SIZE, TOTAL
+from pages.parts.markdown import chart_text
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["pair", "pairs", "mean", "model"]
@@ -167,7 +168,7 @@ def forest(rows: Sequence[ForestRow]) -> go.Figure:
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": size},
                 error_x=error,
-                hovertemplate=f"{row.label}: {_told(found)}<extra></extra>"
+                hovertemplate=f"{chart_text(row.label)}: {_told(found)}<extra></extra>"
                 if not row.dots[which]
                 else "%{x:.2f}<extra></extra>",
                 row=1,
@@ -192,7 +193,8 @@ def forest(rows: Sequence[ForestRow]) -> go.Figure:
 
 
 def _bold(row: ForestRow) -> str:
-    return row.label if row.kind in ("pair", "pairs") else f"<b>{row.label}</b>"
+    label = chart_text(row.label)
+    return label if row.kind in ("pair", "pairs") else f"<b>{label}</b>"
 
 
 def _told(found: Statistic) -> str:
@@ -218,12 +220,12 @@ def scatter(cases: Sequence[str], a: Floats, b: Floats, names: tuple[str, str]) 
         y=100 * a,
         mode="markers",
         marker={"color": READERS, "size": 9, "opacity": 0.65},
-        customdata=list(cases),
+        customdata=[chart_text(case) for case in cases],
         hovertemplate="%{customdata}: %{y:.0f} and %{x:.0f} %<extra></extra>",
     )
     axis = {"range": [-3, 103], "dtick": 25}
-    chart.update_xaxes(title=f"{short(names[1], 24)} (%)", **axis)
-    chart.update_yaxes(title=f"{short(names[0], 24)} (%)", **axis)
+    chart.update_xaxes(title=f"{chart_text(short(names[1], 24))} (%)", **axis)
+    chart.update_yaxes(title=f"{chart_text(short(names[0], 24))} (%)", **axis)
     return _framed(chart, 400)
 
 
@@ -259,11 +261,13 @@ def bland_altman_figure(
         y=100 * gaps,
         mode="markers",
         marker={"color": READERS, "size": 9, "opacity": 0.65},
-        customdata=list(cases),
+        customdata=[chart_text(case) for case in cases],
         hovertemplate="%{customdata}: %{y:.1f} points at %{x:.0f} %<extra></extra>",
     )
     chart.update_xaxes(title="mean of the two (%)", range=[-3, 103], dtick=25)
-    chart.update_yaxes(title=f"{short(names[0])} less {short(names[1])} (points)", zeroline=True)
+    chart.update_yaxes(
+        title=chart_text(f"{short(names[0])} less {short(names[1])} (points)"), zeroline=True
+    )
     return _framed(chart, 400)
 
 
@@ -292,8 +296,8 @@ def confusion(a: Floats, b: Floats, names: tuple[str, str]) -> go.Figure:
             hovertemplate="%{text} cases<extra></extra>",
         )
     )
-    chart.update_xaxes(title=short(names[1], 24), showgrid=False)
-    chart.update_yaxes(title=short(names[0], 24), showgrid=False)
+    chart.update_xaxes(title=chart_text(short(names[1], 24)), showgrid=False)
+    chart.update_yaxes(title=chart_text(short(names[0], 24)), showgrid=False)
     return _framed(chart, 400)
 
 
@@ -314,7 +318,7 @@ def trend_figure(points: Sequence[TrendPoint], measure: str, title: str) -> go.F
         chart.add_scatter(
             x=[periods.index(point.period) + shift for point in own],
             y=[s.value for s in found],
-            name=short(rater, 24),
+            name=chart_text(short(rater, 24)),
             mode="lines+markers",
             line={"color": colour, "dash": "dot" if is_model else "solid", "width": 1.5},
             marker={"symbol": f"{symbol}-open" if is_model else symbol, "size": 10},
@@ -325,7 +329,8 @@ def trend_figure(points: Sequence[TrendPoint], measure: str, title: str) -> go.F
                 "width": 3,
             },
             hovertext=[
-                f"{rater}, {point.period}: {_told(s)}" for point, s in zip(own, found, strict=True)
+                chart_text(f"{rater}, {point.period}: {_told(s)}")
+                for point, s in zip(own, found, strict=True)
             ],
             hoverinfo="text",
         )

@@ -2,13 +2,15 @@
 
 import streamlit as st
 
-from pages.parts import access, state
+from pages.parts import state
 from pages.parts.agreement_data import shared_scores
 from pages.parts.agreement_figures import bland_altman_figure, confusion, scatter
 from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import report_of
 from pages.parts.agreement_tables import MORE, table
-from pages.parts.agreement_words import counted, pair_rows, told
+from pages.parts.agreement_words import pair_rows, told
+from pages.parts.markdown import plain
+from pages.parts.words import counted
 
 
 def two_by_two(chosen: Chosen) -> None:
@@ -27,10 +29,10 @@ def two_by_two(chosen: Chosen) -> None:
     names = (pair.a, pair.b)
     cases, first, second = shared_scores(material.table, *names)
     if not cases:
-        st.info(f"{access.plain(a)} and {access.plain(b)} have no case in common yet.")
+        st.info(f"{plain(a)} and {plain(b)} have no case in common yet.")
     else:
         st.markdown(
-            f"**{access.plain(pair.a)}** beside **{access.plain(pair.b)}**, the reference, on "
+            f"**{plain(pair.a)}** beside **{plain(pair.b)}**, the reference, on "
             f"{counted(pair.n, 'case')}: ICC(A,1) {told(pair.icc_a1)}, quadratic kappa "
             f"{told(pair.kappa4_quadratic)}."
         )

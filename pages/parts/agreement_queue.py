@@ -13,6 +13,7 @@ from pages.parts.agreement_data import Material
 from pages.parts.agreement_disputes import Disputed, queue
 from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import report_of
+from pages.parts.markdown import plain
 from pages.parts.store import store
 from pages.parts.words import percent
 
@@ -76,7 +77,7 @@ def _hundred(value: float | None) -> float | None:
 
 def _case(material: Material, entry: Disputed, readers: Sequence[str]) -> None:
     """The patch and everybody's score of it."""
-    st.subheader(f"Case {access.plain(entry.case)}", anchor=False)
+    st.subheader(f"Case {plain(entry.case)}", anchor=False)
     picture, scores = st.columns([1, 1])
     with snapshot(store()) as db:
         png = records.image(db, sha256=material.images[entry.case])

@@ -13,9 +13,10 @@ from db.session import snapshot
 from pages.parts import access, state
 from pages.parts.access import Identity
 from pages.parts.agreement_data import Material, of_everyday, of_study
-from pages.parts.frame import harmless
+from pages.parts.markdown import harmless, plain
 from pages.parts.models_active import scale_of
 from pages.parts.store import store
+from pages.parts.words import counted
 
 EVERYDAY: Final = 0
 """In place of a study's number."""
@@ -63,9 +64,7 @@ def chosen_source(identity: Identity) -> Chosen | None:
         persist_state="session",
     )
     if wanted and asked not in names:
-        st.warning(
-            f"There is no study {access.plain(wanted)} to show. Choose one from the list above."
-        )
+        st.warning(f"There is no study {plain(wanted)} to show. Choose one from the list above.")
     st.query_params[state.STUDY] = str(source)
     if source in by_id:
         return _study(identity, by_id[source])
@@ -82,7 +81,7 @@ def _study(identity: Identity, study: StudyRecord) -> Chosen | None:
             return None
     if not any(row.phase == "before" for row in material.rows if not row.is_training):
         st.info(
-            f"Nothing of “{access.plain(study.name)}” has been read yet. Its readers find it on "
+            f"Nothing of “{plain(study.name)}” has been read yet. Its readers find it on "
             "the page Read.",
             icon=":material/hourglass_empty:",
         )
@@ -154,8 +153,7 @@ def _everyday(identity: Identity) -> Chosen | None:
         material = read_everyday(db, wanted, identity)
     if material.n_seen:
         st.caption(
-            f"{material.n_seen} scores that were given with the models' output in sight are left "
-            "out."
+            f"{counted(material.n_seen, 'score')} left out: given with the models' output in sight."
         )
     if not material.ratings:
         st.info(

@@ -13,10 +13,10 @@ from pages.parts.agreement_words import (
     VERDICTS,
     comparison_rows,
     count_rows,
-    counted,
     group_rows,
     repeat_rows,
 )
+from pages.parts.words import counted
 
 MOST_ROWS: Final = 30
 """Of a table that is shown without scrolling."""

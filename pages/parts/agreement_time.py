@@ -19,7 +19,7 @@ from pages.parts.agreement_words import (
     movement_rows,
     with_limits,
 )
-from pages.parts.frame import harmless
+from pages.parts.markdown import harmless
 
 
 def over_time(chosen: Chosen) -> None:

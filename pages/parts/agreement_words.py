@@ -14,6 +14,7 @@ from cellularity_core.agreement import (
     Statistic,
 )
 from cellularity_core.wording import listed
+from pages.parts.words import counted
 
 GROUP_NAMES: Final = {
     "icc_a1": "ICC(A,1): one reader, absolute agreement",
@@ -127,11 +128,6 @@ def told(statistic: Statistic) -> str:
     if statistic.value is None:
         return f"undefined ({statistic.reason})"
     return with_limits(statistic)
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """ "1 case", "2 cases"."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def headline(report: AgreementReport) -> str:

@@ -9,9 +9,8 @@ import streamlit as st
 
 from cellularity_core.agreement import bland_altman, bland_altman_points, icc_a1_pair
 from pages.parts import state
-from pages.parts.access import plain
 from pages.parts.agreement_figures import MODELS, bland_altman_figure, scatter
-from pages.parts.agreement_words import counted, points, told, with_limits
+from pages.parts.agreement_words import points, told, with_limits
 from pages.parts.compare_data import (
     Rater,
     Side,
@@ -22,7 +21,9 @@ from pages.parts.compare_data import (
     unreliable,
 )
 from pages.parts.compare_table import fingerprint, opener
+from pages.parts.markdown import plain
 from pages.parts.state import Case
+from pages.parts.words import counted
 
 
 def pair(

@@ -9,10 +9,10 @@ from cellularity_core.export import file_stem
 from cellularity_core.patch import Patch
 from db.records import ReadingRecord
 from pages.parts import state
-from pages.parts.access import plain
 from pages.parts.compare_data import Rater, Side
 from pages.parts.differences import MAP_NAME, differences_expander, place_picture
 from pages.parts.explanation import warnings
+from pages.parts.markdown import plain
 from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, places_of, scored
 from pages.parts.set_differences import sets_expander

@@ -15,6 +15,7 @@ from cellularity_core.reasons import why_apart
 from cellularity_core.results import PatchResult
 from cellularity_core.saliency import FIELD_UM, PlaceMap
 from pages.parts.layers import MAP_SIDE
+from pages.parts.markdown import plain
 from pages.parts.scoring import Engine, places_of, scored
 from pages.parts.viewer import MOST_PANES, Pane, drawing, viewer
 from pages.parts.words import METHOD_NAMES, percent
@@ -71,8 +72,8 @@ def differences(patch: Patch, result: PatchResult, on: Engine, key: str) -> None
         key=f"{key}.b.{a}",
     )
     gap = why_apart(result, a, b, on.scorer.model_set, places, METHOD_NAMES)
-    st.markdown(f"**{gap.summary}**")
-    st.markdown("\n".join(f"- {reason}" for reason in gap.reasons))
+    st.markdown(f"**{plain(gap.summary)}**")
+    st.markdown("\n".join(f"- {plain(reason)}" for reason in gap.reasons))
     if places:
         _maps(patch, result, on, places, f"{key}.view")
 

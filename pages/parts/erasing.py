@@ -10,7 +10,9 @@ from db.errors import RecordError
 from db.session import snapshot, transaction
 from pages.parts import access
 from pages.parts.frame import answered
+from pages.parts.markdown import harmless, plain
 from pages.parts.store import store
+from pages.parts.words import counted
 
 PATIENT: Final = "erasing.patient"
 STUDY: Final = "erasing.study"
@@ -77,13 +79,13 @@ def erasing() -> None:
         with snapshot(store()) as db:
             going = records.to_erase(db, patient=patient, study_id=study or None)
     except RecordError as error:
-        st.warning(str(error), icon=":material/warning:")
+        st.warning(harmless(str(error)), icon=":material/warning:")
         return
-    where = ", ".join(access.plain(name) for name in going.studies)
+    where = ", ".join(plain(name) for name in going.studies)
     st.markdown(
-        f"This erases **{_count(going.images, 'picture')}** of "
-        f"**{_count(going.cases, 'case')}** in {where}, and what "
-        f"**{_count(going.events, 'entry', 'entries')}** of the audit trail say of them."
+        f"This erases **{counted(going.images, 'picture')}** of "
+        f"**{counted(going.cases, 'case')}** in {where}, and what "
+        f"**{counted(going.events, 'entry', 'entries')}** of the audit trail say of them."
     )
     why = st.text_input(
         "Which request is this for?",
@@ -103,16 +105,13 @@ def erasing() -> None:
     )
 
 
-def _count(number: int, one: str, more: str | None = None) -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"
-
-
 def _outcome() -> None:
+    """What the last erasure did, and what is left to do of it."""
     told = _told()
     if told.done:
         st.success(told.done, icon=":material/check:")
     if told.left:
-        st.warning(told.left, icon=":material/warning:")
+        st.warning(harmless(told.left), icon=":material/warning:")
         st.button("Try again", key=SCRUB, on_click=_scrub)
 
 
@@ -130,8 +129,8 @@ def _erase() -> None:
             db, patient=patient, study_id=study or None, actor=me.name, why=why
         )
     told.done = (
-        f"Erased: {_count(made.images, 'picture')} of {_count(made.cases, 'case')}, and what "
-        f"{_count(made.events, 'entry', 'entries')} of the audit trail said of them."
+        f"Erased: {counted(made.images, 'picture')} of {counted(made.cases, 'case')}, and what "
+        f"{counted(made.events, 'entry', 'entries')} of the audit trail said of them."
     )
     _clean(engine, told)
     asked[PATIENT] = asked[WHY] = asked[AGAIN] = ""

@@ -1,6 +1,5 @@
 """What stands around every page, and how a page is run."""
 
-import re
 import runpy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from cellularity_core.errors import CellularityError
 from db.errors import RecordError
+from pages.parts.markdown import harmless
 
 RESEARCH_USE: Final = "Research use only - not for diagnosis"
 
@@ -54,11 +54,6 @@ _STYLE: Final = """
 }
 </style>
 """
-
-
-def harmless(text: str) -> str:
-    """`text`, in which a name can load no picture, link nowhere and be no HTML."""
-    return re.sub(r"([\[\]<])", r"\\\1", text)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Files in: drop box, demo, what could not be read, and pixel sizes."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -16,7 +15,7 @@ from cellularity_core.patch import Patch, Rejected, load_all
 from cellularity_core.synthetic import demo_patches
 from pages.parts import state
 from pages.parts.explanation import SYNTHETIC
-from pages.parts.frame import harmless
+from pages.parts.markdown import plain
 from pages.parts.state import Case
 
 IMPLAUSIBLE: Final = "pixel-size-implausible"
@@ -67,7 +66,7 @@ def _read(case: Case, files: Sequence[UploadedFile]) -> None:
     bar = st.progress(0.0) if len(files) > 1 else None
     for done, file in enumerate(files):
         if bar is not None:
-            text = f"Reading file {done + 1} of {len(files)}: {harmless(file.name)}"
+            text = f"Reading file {done + 1} of {len(files)}: {plain(file.name)}"
             bar.progress(done / len(files), text=text)
         for item in load_all(file.getvalue(), file.name):
             _take_in(case, item)
@@ -165,7 +164,7 @@ def heading(case: Case, patch: Patch) -> None:
     if SYNTHETIC in patch.notes and patch.mpp_source == "file":
         source = "drawn at this size by a program"
     text, change = st.columns([4, 1], vertical_alignment="bottom")
-    text.subheader(_plain(patch.name), anchor=False)
+    text.subheader(plain(patch.name), anchor=False)
     text.caption(f"{patch.width} × {patch.height} pixels · {patch.mpp:g} µm per pixel ({source})")
     with change.popover("Pixel size", icon=":material/straighten:", width="stretch"):
         low, high = MPP_RANGE
@@ -186,8 +185,3 @@ def heading(case: Case, patch: Patch) -> None:
             for each in changed:
                 case.replace(_sized(each, float(size)))
             st.rerun()
-
-
-def _plain(name: str) -> str:
-    """A file's name as text, whatever Markdown it may look like."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$:<>-])", r"\\\1", name)

@@ -8,7 +8,7 @@ from cellularity_core.model_store import ModelSet, available, open_set
 from db import model_sets
 from db.model_sets import ActiveSet
 from db.session import snapshot
-from pages.parts.access import plain
+from pages.parts.markdown import plain
 from pages.parts.store import store
 from pages.parts.words import scale_name
 

@@ -6,7 +6,7 @@ from typing import Final
 import streamlit as st
 
 from cellularity_core.model_store import ModelSet
-from pages.parts.access import plain
+from pages.parts.markdown import plain
 from pages.parts.models_data import figures_of
 from pages.parts.models_tables import figures_table, meanings
 from pages.parts.words import METHOD_NAMES, scale_note
@@ -48,10 +48,12 @@ def cautions(first: ModelSet, second: ModelSet) -> list[str]:
     """Why the figures of two sets may not be compared as they stand, in sentences."""
     found = []
     if first.scale != second.scale:
+        scales = "; ".join(
+            f"{plain(one.name)}: {plain(scale_note(one.scale))}" for one in (first, second)
+        )
         found.append(
-            f"The two are not on the same scale ({plain(first.name)}: {scale_note(first.scale)}; "
-            f"{plain(second.name)}: {scale_note(second.scale)}), so each was compared with "
-            "another reference."
+            f"The two are not on the same scale ({scales}), so each was compared with another "
+            "reference."
         )
     ours = {row.method: (row.n, row.patients) for row in figures_of(first)}
     theirs = {row.method: (row.n, row.patients) for row in figures_of(second)}

@@ -9,8 +9,8 @@ from cellularity_core.boosting import BoostedTrees
 from cellularity_core.conventions import WEAK_SCALE
 from cellularity_core.model_store import ModelSet
 from pages.parts import state
-from pages.parts.access import plain
 from pages.parts.figures import gain_bars
+from pages.parts.markdown import document, plain
 from pages.parts.models_data import (
     COLUMNS,
     ablation,
@@ -22,7 +22,7 @@ from pages.parts.models_data import (
 )
 from pages.parts.models_figures import curve_figure
 from pages.parts.models_tables import ablation_table, figures_table, meanings
-from pages.parts.words import METHOD_NAMES, scale_name
+from pages.parts.words import METHOD_NAMES, counted, scale_name
 
 _QUIET: Final = {"displayModeBar": False, "scrollZoom": False}
 
@@ -64,12 +64,12 @@ def figures(models: ModelSet) -> None:
         if origin(models.manifest)
         else "Each patch was scored by a model trained in the same way without that patient."
     )
-    st.caption(f"{how} Reference: {reference}. Small: 95 % interval. {nuclei_note(models)}")
+    st.caption(f"{how} Reference: {reference}. Small: 95 % interval. {plain(nuclei_note(models))}")
     meanings([models])
     if rows := ablation(models):
         st.subheader("What each ingredient gave", anchor=False)
         codes = ", ".join(f"`{m}`: {METHOD_NAMES.get(m, m)}" for m in models.methods)
-        with st.expander(f"{len(rows)} trials", icon=":material/experiment:"):
+        with st.expander(counted(len(rows), "trial"), icon=":material/experiment:"):
             ablation_table(rows, float(models.manifest["nuclei"].get("radius_um", 3)))
             st.caption(
                 f"Tried on validation patients while the set was made. {codes}. A fold is a group "
@@ -112,7 +112,7 @@ def training(models: ModelSet) -> None:
         "at the end only."
     )
     if rest := unmeasured(models.manifest, ("jaccard", "mse")):
-        names = ", ".join(map(run_label, rest))
+        names = plain(", ".join(map(run_label, rest)))
         st.caption(
             f"No curve: {names}. While these trained, no patients were kept aside to measure on."
         )
@@ -145,15 +145,15 @@ def _gain(sha256: str, _models: ModelSet) -> dict[str, float]:
 def cards(models: ModelSet) -> None:
     """The set's card, and those of its networks."""
     st.subheader("Model cards", anchor=False)
-    with st.expander(f"The whole set: {models.name}", icon=":material/description:"):
+    with st.expander(f"The whole set: {plain(models.name)}", icon=":material/description:"):
         st.markdown(_text(models.card()) or "This model set has no card.")
     for path in sorted(models.folder.glob("*.md")):
         if path.name != "README.md":
             text = path.read_text(encoding="utf-8")
-            with st.expander(text.partition("\n")[0].lstrip("# ") or path.stem):
+            with st.expander(plain(text.partition("\n")[0].lstrip("# ") or path.stem)):
                 st.markdown(_text(text))
 
 
 def _text(card: str) -> str:
-    """A card without its links to other files, which lead nowhere in an app."""
-    return re.sub(r"\[([^\]]*)\]\(\w[\w-]*\.md\)", r"\1", card)
+    """A card without pictures, and without links to other files, which lead nowhere in an app."""
+    return document(re.sub(r"\[([^\]]*)\]\(\w[\w-]*\.md\)", r"\1", card))

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from pages.parts.agreement_figures import PALETTE, SYMBOLS
 from pages.parts.figures import FONT_SIZE
+from pages.parts.markdown import chart_text
 from pages.parts.models_data import Curve, run_label
 
 
@@ -31,14 +32,14 @@ def curve_figure(curves: Sequence[Curve], title: str, digits: int) -> go.Figure:
         chart.add_scatter(
             x=curve.epochs,
             y=curve.values,
-            name=name,
+            name=chart_text(name),
             legendgroup=name,
             showlegend=again == 0,
             mode="lines+markers",
             line={"color": PALETTE[k % len(PALETTE)]},
             marker={"symbol": SYMBOLS[(k + again) % len(SYMBOLS)], "size": 8},
-            hovertemplate=f"{run_label(curve.run)}<br>epoch %{{x:.0f}}: %{{y:.{digits}f}}"
-            "<extra></extra>",
+            hovertemplate=f"{chart_text(run_label(curve.run))}<br>"
+            f"epoch %{{x:.0f}}: %{{y:.{digits}f}}<extra></extra>",
         )
     chart.update_xaxes(title="epoch", tickfont={"size": FONT_SIZE}, rangemode="tozero")
     chart.update_yaxes(title=title, tickfont={"size": FONT_SIZE}, automargin=True)

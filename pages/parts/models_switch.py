@@ -9,8 +9,8 @@ from cellularity_core.model_store import ModelSet, open_set
 from db import model_sets, records
 from db.session import snapshot, transaction
 from pages.parts import access
-from pages.parts.access import plain
-from pages.parts.frame import answered, harmless
+from pages.parts.frame import answered
+from pages.parts.markdown import harmless, plain
 from pages.parts.models_active import InUse, intact
 from pages.parts.store import store
 from pages.parts.words import scale_note
@@ -48,10 +48,10 @@ def switch(models: ModelSet, use: InUse) -> None:
     if not person.has("admin"):
         st.caption(ADMINS)
         return
-    with st.popover(f"Use “{models.name}” from now on…", icon=":material/swap_horiz:"):
+    with st.popover(f"Use “{plain(models.name)}” from now on…", icon=":material/swap_horiz:"):
         st.markdown("\n".join(f"- {line}" for line in _changes(models, use)))
         st.button(
-            f"Put “{models.name}” in use for everybody",
+            f"Put “{plain(models.name)}” in use for everybody",
             key=f"{SWITCH}.{models.sha256[:12]}",
             type="primary",
             on_click=_switch,
@@ -77,8 +77,8 @@ def _changes(models: ModelSet, use: InUse) -> list[str]:
     ]
     if new.scale != now.scale:
         lines.append(
-            f"**The scale changes**: scores are then on “{scale_note(new.scale)}”, until now "
-            f"“{scale_note(now.scale)}”. Do not compare scores before and after."
+            f"**The scale changes**: scores are then on “{plain(scale_note(new.scale))}”, until "
+            f"now “{plain(scale_note(now.scale))}”. Do not compare scores before and after."
         )
     if lost := [m for m in now.methods if m not in new.methods]:
         lines.append(f"These methods are no longer there: {', '.join(lost)}.")

@@ -16,8 +16,7 @@ from cellularity_core.agreement import (
 from cellularity_core.wording import listed
 from db.records import AmendmentRecord, Head
 from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement, span
-from pages.parts.agreement_words import counted
-from pages.parts.words import models_scale
+from pages.parts.words import counted, models_scale
 
 ARMS: Final[Mapping[str, str]] = {
     "before": "one blinded score of each case; readers never see the models",

@@ -28,7 +28,6 @@ from pages.parts.agreement_words import (
     VERDICTS,
     comparison_rows,
     count_rows,
-    counted,
     group_rows,
     headline,
     lacking_control,
@@ -40,7 +39,7 @@ from pages.parts.agreement_words import (
 from pages.parts.agreement_words import told as said
 from pages.parts.report_charts import forest_drawing, pair_drawing, trend_drawing
 from pages.parts.report_content import Content, design_rows, origin_rows
-from pages.parts.words import percent
+from pages.parts.words import counted, percent
 
 WHY: Final = "Why not"
 """Column of the reasons."""

@@ -14,6 +14,7 @@ from pages.parts.access import Identity
 from pages.parts.agreement_data import Material
 from pages.parts.agreement_source import Chosen, read_everyday, read_study
 from pages.parts.agreement_stats import report_of
+from pages.parts.markdown import plain
 from pages.parts.progress import whole_work
 from pages.parts.report_content import Content, content
 from pages.parts.report_files import csv_archive, json_text
@@ -53,7 +54,7 @@ def report_section(chosen: Chosen) -> None:
         f"Made {told.made_at:%Y-%m-%d %H:%M:%S} UTC. Audit trail: event {told.head.sequence}, hash "
         f"`{told.head.hash}`."
     )
-    st.caption(told.note)
+    st.caption(plain(told.note))
     stem = f"agreement-{file_stem(told.material.title)}"
     files = (
         ("Report (PDF)", made.pdf, "pdf", "application/pdf", state.REPORT_PDF),

@@ -16,8 +16,8 @@ from cellularity_core.saliency import PlaceMap
 from cellularity_core.scorer import Scorer
 from db.turns import Turns
 from pages.parts import state
-from pages.parts.access import plain
 from pages.parts.layers import Layers, layers_of
+from pages.parts.markdown import plain
 from pages.parts.models_active import active_set, whole
 from pages.parts.parking import let_go
 from pages.parts.progress import work_through

@@ -13,6 +13,7 @@ from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.patch import Patch
 from cellularity_core.set_reasons import Scored, why_sets_apart
 from pages.parts.compare_data import Side
+from pages.parts.markdown import plain
 from pages.parts.scoring import Engine, places_of, scored
 from pages.parts.viewer import BLOB_THRESHOLD, THRESHOLD
 from pages.parts.words import METHOD_NAMES, percent
@@ -67,8 +68,8 @@ def _differences(
         "Method", ordered, format_func=METHOD_NAMES.__getitem__, key=f"{key}.method"
     )
     gap = why_sets_apart(one, other, method, METHOD_NAMES)
-    st.markdown(f"**{gap.summary}**")
-    st.markdown("\n".join(f"- {reason}" for reason in gap.reasons))
+    st.markdown(f"**{plain(gap.summary)}**")
+    st.markdown("\n".join(f"- {plain(reason)}" for reason in gap.reasons))
     steps = [chain(patch, on, each) for on, each in zip(engines, (one, other), strict=True)]
     names = list(dict.fromkeys(name for each in steps for name in each))
     rows = [

@@ -15,11 +15,11 @@ from cellularity_core.slides.region import region_in
 from cellularity_core.slides.sampling import LEVEL as SHARE
 from cellularity_core.slides.summary import Area, MeanError, joined, verdict
 from pages.parts import state
-from pages.parts.access import plain
 from pages.parts.intake import forget_upload
+from pages.parts.markdown import plain
 from pages.parts.slide_run import Run, Sums
 from pages.parts.slide_source import Desk, Part
-from pages.parts.words import METHOD_NAMES, percent, scale_name
+from pages.parts.words import METHOD_NAMES, counted, percent, scale_name
 
 LEVEL: Final = f"{100 * SHARE:.0f} %"
 TISSUE: Final = "Whole tissue"
@@ -125,7 +125,7 @@ def means(run: Run, found: Sums, bed: BaseGeometry | None, method: str) -> None:
     )
     st.caption(
         f"Means by area of tissue, with their {LEVEL} intervals. Scale: "
-        f"{scale_name(run.scoring.model_set.scale)}. Model set "
+        f"{plain(scale_name(run.scoring.model_set.scale))}. Model set "
         f"{plain(run.scoring.model_set.name)}, checksum `{run.scoring.model_set.sha256[:12]}`."
     )
 
@@ -189,9 +189,8 @@ def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
         del own.parts[other]  # scores of another model set are no part of a mean
     if key in own.parts:
         own.parts[key] = part
-    counted = len(own.parts)
-    told = f": {counted} slide{'s' * (counted > 1)} counted" if counted else " on several slides"
-    with st.expander(f"Case{told}", icon=":material/folder_copy:", expanded=counted > 0):
+    told = f": {counted(len(own.parts), 'slide')} counted" if own.parts else " on several slides"
+    with st.expander(f"Case{told}", icon=":material/folder_copy:", expanded=bool(own.parts)):
         st.markdown(
             "A case with its bed on several slides: count each of them here. The mean weighs "
             "every slide by its area of tissue."

@@ -19,8 +19,8 @@ from cellularity_core.slides.cohort import ENDINGS, entries
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.summary import Area
 from pages.parts import access, state
-from pages.parts.frame import harmless
 from pages.parts.intake import forget_upload
+from pages.parts.markdown import harmless, plain
 
 FOLDER: Final = "CELLULARITY_SLIDES"
 """Environment variable with a folder whose slides all users may open."""
@@ -204,13 +204,11 @@ def _in_folder(given: str) -> list[Source]:
     """Slides of a folder, or the one slide at a path."""
     root = Path(given).expanduser()
     if not root.exists():
-        st.warning(
-            f"There is no {harmless(given)} on the machine that runs this app; check the path."
-        )
+        st.warning(f"There is no {plain(given)} on the machine that runs this app; check the path.")
         return []
     found = [entry.path for entry in entries([root], None, None)] if root.is_dir() else [root]
     if not found:
-        st.warning(f"There is no slide in {harmless(given)}.")
+        st.warning(f"There is no slide in {plain(given)}.")
     base = root if root.is_dir() else root.parent
     return [
         Source(

@@ -19,8 +19,10 @@ from cellularity_core.results import PatchResult
 from db.records import NewCase
 from pages.parts import access, state
 from pages.parts.intake import MOST_REASONS, forget_upload, is_waiting
+from pages.parts.markdown import plain
 from pages.parts.parking import Parking
 from pages.parts.progress import work_through
+from pages.parts.words import counted
 
 _TCGA: Final = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
 
@@ -127,7 +129,11 @@ def case_sources(made: Draft) -> None:
     if not access.has_sign_in():  # on a server its folders are nobody's to read
         _folder(made)
     left, right = st.columns(2)
-    label = f"Take the {len(here)} patches of the page Analyse" if here else "Nothing on Analyse"
+    label = (
+        f"Take {counted(len(here), 'patch', 'patches')} of the page Analyse"
+        if here
+        else "Nothing on Analyse"
+    )
     if left.button(label, disabled=not here, width="stretch"):
         made.queue += [(patch.name, partial(list, [patch])) for patch in here]
         st.rerun()
@@ -137,9 +143,9 @@ def case_sources(made: Draft) -> None:
         st.session_state[state.STUDY_DRAFT] = Draft(uploads=made.uploads + 1)
         st.rerun()
     for problem in made.problems[:MOST_REASONS]:
-        st.warning(access.plain(problem))
+        st.warning(plain(problem))
     if (more := len(made.problems) - MOST_REASONS) > 0:
-        st.caption(f"{more} more files were left out; the others are cases below.")
+        st.caption(f"{counted(more, 'more file')} left out; the others are cases below.")
 
 
 def _read_in(made: Draft) -> None:
@@ -154,7 +160,7 @@ def _read_in(made: Draft) -> None:
         list(made.queue),
         step,
         key="studies.reading",
-        doing=lambda source: f"reading {access.plain(source[0])}",
+        doing=lambda source: f"reading {plain(source[0])}",
         done=made.read,
     )
     if not made.queue:

@@ -15,8 +15,7 @@ from db import records
 from db.records import StudyPlan
 from db.session import snapshot, transaction
 from pages.parts import access, state
-from pages.parts.agreement_words import counted
-from pages.parts.frame import harmless
+from pages.parts.markdown import plain
 from pages.parts.models_active import active_set
 from pages.parts.progress import forget_cancelling
 from pages.parts.scoring import Engine, chosen_engine, score_all
@@ -32,6 +31,7 @@ from pages.parts.study_draft import (
     look_alikes,
     new_cases,
 )
+from pages.parts.words import counted
 
 ARMS: Final = {
     "before": "Before AI only: readers never see the models",
@@ -66,9 +66,12 @@ def study_form() -> None:
     alike = look_alikes(made)
     for one, other in alike[:5]:
         names = f"{made.patches[one].name} and {made.patches[other].name}"
-        st.warning(f"{harmless(names)} show the same tissue; one of them is enough.")
+        st.warning(f"{plain(names)} show the same tissue; one of them is enough.")
     training = int(table[TRAINING].sum())
-    st.caption(f"{len(table) - training} cases to read and {training} training cases.")
+    st.caption(
+        f"{counted(len(table) - training, 'case')} to read and "
+        f"{counted(training, 'training case')}."
+    )
     is_sized = _sizes(made)
 
     st.markdown("**2. Readers**")
@@ -123,7 +126,7 @@ def study_form() -> None:
     if not title.strip():
         wrong.append("Give the study a name.")
     for sentence in wrong:
-        st.caption(f":material/info: {sentence}")
+        st.caption(f":material/info: {plain(sentence)}")
     models = chosen_engine()
     model_set = models.scorer.model_set
     before = st.session_state.get(_MODELS, model_set.sha256)
@@ -189,10 +192,10 @@ def _sizes(made: Draft) -> bool:
 def _switched(name: str) -> None:
     """Say that other models than those of the form would score the cases."""
     why = (
-        f"“{access.plain(name)}” was put in use while you filled in this form"
+        f"“{plain(name)}” was put in use while you filled in this form"
         if active_set().fault is None
         else "the models that this form showed cannot be used any more, so that "
-        f"“{access.plain(name)}” would score the cases"
+        f"“{plain(name)}” would score the cases"
     )
     st.warning(
         f"No study was created yet: {why}. Press the button again to make the study with it; "

@@ -22,6 +22,7 @@ __all__ = [
     "METHOD_HELP",
     "METHOD_NAMES",
     "beside_own",
+    "counted",
     "models_scale",
     "percent",
     "scale_name",
@@ -36,6 +37,11 @@ METHOD_HELP: Final = {
     "direct-c": "A network weighs 101 grades, 0 to 100 %, of the whole image; this is their mean.",
     "combined": "The mean of several of the other methods; the page Models tells of which.",
 }
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """ "1 case", "2 cases"."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def models_scale(model_set: str, scale: str | None) -> str:
