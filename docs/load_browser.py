@@ -289,7 +289,7 @@ class Tab:
         if name == "slider":
             state.double_array_value.data.extend(widget.value)
         elif name == "number_input":
-            state.int_value = int(widget.value)
+            state.double_value = widget.value
         else:
             return
         self._states[widget.id] = state

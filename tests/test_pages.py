@@ -403,6 +403,26 @@ def test_slider_and_number_are_one_score() -> None:
     assert at.slider(key=state.own_key(sha256, "slider")).value == 7
 
 
+def test_a_box_that_holds_no_score_keeps_none() -> None:
+    """What stood there before is not kept in its place, nor 0 for an empty box."""
+    file = png(tissue())
+    sha256 = load_patch(file[1], file[0]).sha256
+    at = app(reader="Kim")
+    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
+    drop(at, file)
+    box, slider = (state.own_key(sha256, kind) for kind in ("number", "slider"))
+    for typed in (150, 15.5, -1, None):
+        at.number_input(key=box).set_value(40).run()
+        assert not at.button(key=state.COMMIT).disabled
+        at.number_input(key=box).set_value(typed)
+        at.button(key=state.COMMIT).click().run()
+        assert not at.exception
+        assert at.button(key=state.COMMIT).disabled
+        assert ("is not a score" in words(at)) == (typed is not None)
+        assert at.slider(key=slider).value == 40
+        assert kept() == []
+
+
 def test_a_reader_keeps_score_first_as_the_default() -> None:
     at = app(reader="Kim")
     at.toggle(key=state.SCORE_FIRST).set_value(True).run()

@@ -14,6 +14,7 @@ from pages.parts.agreement_disputes import Disputed, queue
 from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import report_of
 from pages.parts.markdown import plain
+from pages.parts.percent_box import percent_box
 from pages.parts.store import store
 from pages.parts.words import percent
 
@@ -116,9 +117,7 @@ def _consensus_form(material: Material, entry: Disputed) -> None:
     case_id = material.case_ids[entry.case]
     with st.form(f"agreement.consensus.{case_id}", clear_on_submit=True):
         left, right = st.columns([1, 3])
-        score = left.number_input(
-            "Consensus (%)", 0, 100, None, key=f"{state.AGREEMENT_SCORE}.{case_id}"
-        )
+        score = percent_box(left, "Consensus (%)", key=f"{state.AGREEMENT_SCORE}.{case_id}")
         reason = right.text_input(
             "Reason", key=f"{state.AGREEMENT_REASON}.{case_id}", max_chars=500
         )

@@ -5,16 +5,21 @@ from typing import Final
 import streamlit as st
 
 from db import records
+from db.errors import RecordError
 from db.records import ReadingRecord, StudyRecord
 from db.session import snapshot, transaction
 from pages.parts import access
 from pages.parts.access import Identity
 from pages.parts.desk import REASONS
 from pages.parts.frame import answered
+from pages.parts.percent_box import percent_box, whole_percent
 from pages.parts.store import store
 
 _PHASES: Final = {"before": "", "after": ", after the models", "control": ", second look"}
 _DONE: Final = "read.amended"
+_WHICH, _VALUE, _REASON, _WHY = (
+    f"read.amend_{name}" for name in ("which", "value", "reason", "why")
+)
 
 
 def own_reads(study: StudyRecord, identity: Identity) -> None:
@@ -35,24 +40,21 @@ def own_reads(study: StudyRecord, identity: Identity) -> None:
         )
         order = {reading.id: number for number, reading in enumerate(mine, 1)}
         by_id = {reading.id: reading for reading in mine}
-        chosen = st.selectbox(
+        st.selectbox(
             "Which score",
             list(reversed(by_id)),
             format_func=lambda number: _line(order[number], by_id[number]),
-            key="read.amend_which",
+            key=_WHICH,
         )
         left, right = st.columns(2)
-        value = left.number_input("Right score (%)", 0, 100, None, key="read.amend_value")
-        reason = right.selectbox(
-            "or why it cannot be scored", REASONS, index=None, key="read.amend_reason"
-        )
-        why = st.text_input("Why you correct it", key="read.amend_why", max_chars=500)
+        value = percent_box(left, "Right score (%)", key=_VALUE)
+        reason = right.selectbox("or why it cannot be scored", REASONS, index=None, key=_REASON)
+        why = st.text_input("Why you correct it", key=_WHY, max_chars=500)
         st.button(
             "Keep the correction",
             key="read.amend",
             disabled=(value is None) == (reason is None) or not why.strip(),
             on_click=_amend,
-            args=(chosen, value, reason, why),
         )
 
 
@@ -65,12 +67,17 @@ def _line(number: int, reading: ReadingRecord) -> str:
 
 
 @answered
-def _amend(reading_id: int, value: int | None, reason: str | None, why: str) -> None:
+def _amend() -> None:
+    """Keep what stands in the boxes now: the page may not have been drawn since it was typed."""
     identity = access.allow("read")
+    chosen, typed, reason, why = (st.session_state[key] for key in (_WHICH, _VALUE, _REASON, _WHY))
+    value = whole_percent(typed)
+    if typed is not None and value is None:
+        raise RecordError(f"Nothing was kept: {typed:g} is not a whole number from 0 to 100.")
     with transaction(store()) as db:
         records.amend(
             db,
-            reading_id=reading_id,
+            reading_id=chosen,
             reader=identity.name,
             cellularity=None if value is None else value / 100,
             cannot_score_reason=reason,

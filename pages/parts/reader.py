@@ -14,6 +14,7 @@ from db.records import ReadingRecord
 from db.session import snapshot, transaction
 from pages.parts import access, state
 from pages.parts.frame import answered, told
+from pages.parts.percent_box import percent_box, whole_percent
 from pages.parts.state import Case
 from pages.parts.store import store
 
@@ -92,28 +93,27 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
     slider, number = (state.own_key(patch.sha256, kind) for kind in ("slider", "number"))
 
     def from_slider() -> None:
-        st.session_state[number] = st.session_state[slider]
+        st.session_state[number] = float(st.session_state[slider])
 
     def from_number() -> None:
-        if st.session_state[number] is not None:
-            st.session_state[slider] = st.session_state[number]
+        if (score := whole_percent(st.session_state[number])) is not None:
+            st.session_state[slider] = score
 
     st.session_state.setdefault(slider, 0)
     st.session_state.setdefault(number, None)
     st.slider("Your score (%)", 0, 100, key=slider, on_change=from_slider)
     typed, commit = st.columns(2, vertical_alignment="bottom")
-    value = typed.number_input(
-        "or typed (%)", 0, 100, key=number, on_change=from_number, placeholder="–"
-    )
+    value = percent_box(typed, "or typed (%)", key=number, on_change=from_number, placeholder="–")
     label = "Keep my score" if seen else "Commit and reveal"
-    if commit.button(
+    pressed = commit.button(
         label,
         key=state.COMMIT,
         type="primary",
         disabled=value is None or not reader.name,
         width="stretch",
         help="A committed score cannot be changed; a second one is kept beside it.",
-    ):
+    )
+    if pressed and value is not None:  # it may have been emptied by the same click
         if access.has_sign_in():
             access.require()
         with transaction(store()) as db:
@@ -125,7 +125,7 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
                 height=patch.height,
                 mpp=patch.mpp,
                 reader=reader.name,
-                cellularity=float(value or 0) / 100,
+                cellularity=value / 100,
                 seen_models=seen,
                 software=SOFTWARE,
                 phash=fingerprint(patch.pixels),
