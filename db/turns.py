@@ -24,6 +24,8 @@ class Turns:
         self._mutex = threading.Lock()
         self._waiting: deque[threading.Lock] = deque()
         self._holder: int | None = None
+        self.taken = 0
+        """How often somebody had the turn."""
 
     @property
     def waiting(self) -> int:
@@ -57,6 +59,7 @@ class Turns:
             If this thread holds it already and would wait for itself.
         """
         self._take(seconds, tell)
+        self.taken += 1
         try:
             yield
         finally:

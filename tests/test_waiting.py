@@ -171,3 +171,20 @@ def test_an_error_in_scoring_does_not_hold_up_the_next(
             scoring.result_of(patch_of(1), on)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(scoring.result_of, patch_of(1), on).result(timeout=20).width == 64
+
+
+def test_memory_is_given_back_once_nobody_has_scored_for_a_while(
+    on: scoring.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[float] = []
+    monkeypatch.setattr(scoring, "IDLE", 0.4)
+    monkeypatch.setattr(Scorer, "release", lambda _: given_back.append(time.monotonic()))
+    for k in range(3):
+        with on.turns.mine(0):
+            last = time.monotonic()
+        scoring.rest([on])
+        time.sleep(0.1 * (k < 2))
+    wait_for(lambda: len(given_back) > 0)
+    time.sleep(0.1)
+    assert len(given_back) == 1
+    assert given_back[0] - last >= 0.4

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from threading import Timer
 from typing import Final, TypeVar
 
 import streamlit as st
@@ -30,6 +31,9 @@ KEPT: Final = 64
 
 KEPT_RESULTS: Final = 4096
 """Results kept for all users together, without what is drawn: about 10 kB each."""
+
+IDLE: Final = 10.0
+"""Seconds without scoring after which its memory is given back."""
 
 FEW: Final = 32
 """Up to so many patches are scored with what is drawn of them, so that each opens at once."""
@@ -139,10 +143,20 @@ def second_engine(first: Engine) -> Engine | None:
 
 
 def rest(engines: Iterable[Engine]) -> None:
-    """Give back the memory that scoring took, where nobody scores now; the next takes it anew."""
+    """Give back the memory that scoring took, as soon as nobody has scored for a while.
+
+    Not at once: the next patch takes it anew, and for that half as long again.
+    """
     for each in engines:
-        with suppress(TimeoutError), each.turns.mine(0):
-            each.scorer.release()
+        later = Timer(IDLE, _release, (each, each.turns.taken))
+        later.daemon = True
+        later.start()
+
+
+def _release(on: Engine, taken: int) -> None:
+    if on.turns.taken == taken:
+        with suppress(TimeoutError), on.turns.mine(0):
+            on.scorer.release()
 
 
 def scored(patch: Patch, on: Engine) -> Scored:
