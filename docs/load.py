@@ -246,6 +246,11 @@ def growth(samples: list[Sample]) -> list[float] | None:
     return [float(fit.slope), float(fit.slope) - width, float(fit.slope) + width]
 
 
+def lowest(samples: list[Sample], since: float) -> float:
+    """Least memory in MB in the minute from `since` on: what stays when nobody is scored for."""
+    return min((s.rss for s in samples if since <= s.at <= since + WARM), default=float("nan"))
+
+
 async def drive(
     url: str,
     readers: list[str],
@@ -324,6 +329,7 @@ def report(log: Log, samples: list[Sample]) -> dict[str, Any]:
         "memory_mb": [s.rss for s in samples],
         "memory_at_s": [s.at for s in samples],
         "growth_mb_per_minute": growth(samples),
+        "lowest_mb": [lowest(samples, WARM), lowest(samples, took - WARM)],
         "server_cores": (samples[-1].cpu - samples[0].cpu) / took,
         "load_average": float(np.mean([s.load for s in samples])),
     }
@@ -347,7 +353,8 @@ def tell(figures: dict[str, Any], browsers: int, pace: float) -> Iterator[str]:
         yield f"Memory: {memory[0]:.0f} MB, at most {max(memory):.0f}, at the end {memory[-1]:.0f}"
         if slope := figures["growth_mb_per_minute"]:
             yield f"; after {WARM:.0f} s {slope[0]:+.1f} MB a minute"
-            yield f" ({slope[1]:+.1f} to {slope[2]:+.1f})"
+            yield f" ({slope[1]:+.1f} to {slope[2]:+.1f}); lowest in the second minute "
+            yield "{:.0f}, in the last {:.0f}".format(*figures["lowest_mb"])
         yield ".\n"
     yield f"Processor: the app used {figures['server_cores']:.2f} of {os.cpu_count()} cores; "
     yield f"load average {figures['load_average']:.1f}.\n"
@@ -388,6 +395,7 @@ def main() -> None:
     given = parser.parse_args()
     if not (1 <= given.browsers <= 200 and 0 < given.minutes <= 60 and given.pace > 0):
         parser.error("give 1 to 200 browsers, up to 60 minutes and a pace above 0")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and the app ends with it
     with tempfile.TemporaryDirectory() as folder:
         figures = run(given.browsers, 60 * given.minutes, given.pace, Path(folder))
     sys.stdout.writelines(tell(figures, given.browsers, given.pace))
