@@ -284,12 +284,12 @@ def explain(features: npt.ArrayLike, contributions: npt.ArrayLike, top: int = 8)
 
 
 _PHRASES: Final = {
-    "area": ("{cell} area above {t}", "{percent:.3g} % of the patch"),
-    "value": ("{cell} activation above {t}", "worth {percent:.3g} % of the patch"),
-    "blb_cnt": ("{cell} blobs of contrast above {t}", "{value:.0f} in 256 × 256 µm"),
+    "area": ("{cell} area above {t}", "{percent:.3g} % of the tissue"),
+    "value": ("{cell} activation above {t}", "worth {percent:.3g} % of the tissue"),
+    "blb_cnt": ("{cell} blobs of contrast above {t}", "{value:.0f} in 256 × 256 µm of tissue"),
     "blb_sum": (
         "activation of {cell} blobs of contrast above {t}",
-        "worth {value:.3g} full blobs in 256 × 256 µm",
+        "worth {value:.3g} full blobs in 256 × 256 µm of tissue",
     ),
 }
 """By kind of feature: what it is, and how much of it there is."""

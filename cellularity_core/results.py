@@ -98,7 +98,7 @@ class PatchResult:
     nuclei : Nuclei
         Found on the "gbt" map.
     features : ndarray of float64, shape (81,)
-        In the order of `features.FEATURE_NAMES`.
+        In the order of `features.FEATURE_NAMES`, by area of tissue.
     contributions : ndarray of float64, shape (81,)
         SHAP values of the "gbt" score, mean over views.
     base_value : float

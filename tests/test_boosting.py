@@ -204,15 +204,15 @@ def test_reasons_read_as_a_pathologist_would() -> None:
         values[FEATURE_NAMES.index(name)] = value
         shares[FEATURE_NAMES.index(name)] = share
     assert [reason.text for reason in explain(values, shares, top=4)] == [
-        "malignant blobs of contrast above 0.16: -0.20 (132 in 256 × 256 µm)",
-        "malignant area above 0.5: +0.12 (31 % of the patch)",
-        "normal activation in all: +0.03 (worth 10 % of the patch)",
+        "malignant blobs of contrast above 0.16: -0.20 (132 in 256 × 256 µm of tissue)",
+        "malignant area above 0.5: +0.12 (31 % of the tissue)",
+        "normal activation in all: +0.03 (worth 10 % of the tissue)",
         "activation of lymphocyte blobs of contrast above 0.02: -0.01 "
-        "(worth 40 full blobs in 256 × 256 µm)",
+        "(worth 40 full blobs in 256 × 256 µm of tissue)",
         "77 other features: 0.00",
     ]
     assert [reason.text for reason in explain(values, shares)][4:] == [
-        "normal activation above 0.02: -0.01 (worth 1 % of the patch)",
+        "normal activation above 0.02: -0.01 (worth 1 % of the tissue)",
         "76 other features: 0.00",
     ]
 

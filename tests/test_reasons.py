@@ -178,8 +178,8 @@ def test_methods_that_share_a_map_differ_in_how_they_read_it(models: ModelSet) -
     assert "the same map of nuclei" in found.reasons[0]
     assert found.reasons[1] == (
         "Features starts from 30 %, an average patch; of its measurements, malignant area above "
-        "0.5 (31 % of the patch) raises it by 12 points; lymphocyte blobs of contrast above 0.16 "
-        "(0 in 256 × 256 µm) lowers it by 3 points."
+        "0.5 (31 % of the tissue) raises it by 12 points; lymphocyte blobs of contrast above 0.16 "
+        "(0 in 256 × 256 µm of tissue) lowers it by 3 points."
     )
     own = replace(models, manifest={**models.manifest, "looks_through": {}})
     assert "of its own" in why_apart(result, "gbt", "cascade", own, {}, NAMES).reasons[0]

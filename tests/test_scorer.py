@@ -375,3 +375,37 @@ def test_openvino_reports_nothing_to_anybody():
         [sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_bare_glass_beside_the_tissue_thins_out_no_score(scorer, data_root):
+    """Cellularity is a share of the tissue: a patch half glass scores as its other half."""
+    paths = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[1::18]
+    halves, glassy = [], []
+    for path in paths:
+        pixels = load_patch(path.read_bytes(), path.name, 0.5).pixels
+        middle = pixels.shape[1] // 2
+        halves.append(made(pixels[:, :middle]))
+        bare = pixels.copy()
+        bare[:, middle:] = (244, 243, 245)
+        glassy.append(made(bare))
+    both = [list(scorer.score(some, maps=False)) for some in (halves, glassy)]
+    assert max(one.scores["combined"].value for one in both[0]) > 0.3
+    for method in METHODS:
+        half, bare = (np.array([one.scores[method].value for one in some]) for some in both)
+        assert np.abs(bare - half).max() < 0.12, method
+        assert abs((bare - half).mean()) < 0.05, method
+
+
+def test_where_the_tumour_lies_in_a_large_patch_makes_no_difference(scorer, data_root):
+    """Cut into tiles, each place counts once, in the middle and at the corners alike."""
+    folder = data_root / "brca_m2c" / "images"
+    high, low = (
+        load_patch(next(folder.glob(f"{name}*")).read_bytes(), name, 0.5).pixels[:480, :480]
+        for name in ("TCGA-A7-A426", "TCGA-A7-A13G")
+    )
+    middle = np.tile(low, (2, 2, 1))
+    middle[240:720, 240:720] = high
+    corners = np.roll(middle, (480, 480), axis=(0, 1))
+    one, other = scorer.score([made(middle), made(corners)], maps=False)
+    for method in METHODS:
+        assert one.scores[method].value == pytest.approx(other.scores[method].value, abs=0.06)

@@ -53,12 +53,12 @@ def chain(result: PatchResult) -> None:
         (
             "Mask",
             f"{percent(values['malignant area@0.50'] / FEATURE_PIXELS)}",
-            "of the patch is malignant nuclei, activation above 0.5, measured at 1 µm per pixel",
+            "of the tissue is malignant nuclei, activation above 0.5, measured at 1 µm per pixel",
         ),
         (
             "Blobs",
             f"{values['malignant blb_cnt@0.16']:.0f}",
-            "malignant blobs of contrast above 0.16 in 256 × 256 µm",
+            "malignant blobs of contrast above 0.16 in 256 × 256 µm of tissue",
         ),
         ("Features", f"{len(FEATURE_NAMES)}", f"measurements; the largest: {largest.text}"),
         (
