@@ -23,6 +23,9 @@ ENDINGS: Final = (
 """Files of a folder that are taken for slides."""
 
 REPORT: Final = "slides"
+
+AREAS: Final = {"mm2": "tissue_mm2", "fit_mm2": "fit_mm2"}
+"""Ends of columns of the report: tissue, and what of it is fit to score and weighs the mean."""
 """Name, without ending, of the report of all."""
 
 
@@ -190,7 +193,7 @@ def _report(
     }
     with whole_file(out / f"{REPORT}.json") as file:
         file.write(export.json_text(content).encode())
-    columns = ["mm2", *(m + end for m in scoring.methods for end in ("", "_low", "_high"))]
+    columns = [*AREAS, *(m + end for m in scoring.methods for end in ("", "_low", "_high"))]
     areas = [f"{area}_{column}" for area in ("tissue", "region") for column in columns]
     texts = ("slide", "folder", "sha256", "notes", *about)
     names = ["slide", "folder", "sha256", "width", "height", "mpp", *areas]
@@ -217,7 +220,7 @@ def _row(summary: dict[str, Any], methods: Sequence[str]) -> dict[str, Any]:
     for area in ("tissue", "region"):
         found = summary[area]
         if found is not None:
-            row[f"{area}_mm2"] = found["fit_mm2"]
+            row |= {f"{area}_{kind}": found[key] for kind, key in AREAS.items()}
             row |= {
                 f"{area}_{method}{end}": found[value][method]
                 for method in methods

@@ -110,6 +110,7 @@ def score_slide(
                 "score this one all the same."
             )
         _score(slide, scoring.engine, store, progress)
+        store.note("written", "not yet")  # or files of two regions would pass for one's
         summary = write(slide, store, folder, scoring, region)
         store.note("written", outline)
         return summary

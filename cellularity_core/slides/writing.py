@@ -91,7 +91,7 @@ def write(
         },
         "tile_um": round(slide.tile_um, export.DECIMALS),
         "tile_mpp": round(slide.tile_mpp, export.DECIMALS),
-        "reliable": wrong is None,
+        "reliable": wrong is None and (inside is None or verdict(inside) is None),
         "notes": notes,
         "tissue": whole.record(scoring.methods, shared),
         "region": None if inside is None else inside.record(scoring.methods, shared),
@@ -163,6 +163,8 @@ def _notes(
     inside = areas["region"]
     if inside is not None and inside.fit_um2 == 0:
         notes.append("There is no tissue fit to score in the region, so it has no mean.")
+    elif inside is not None and wrong is None and (there := verdict(inside)):
+        notes.append(f"In the region: {there}")
     notes += [
         f"Too few tiles of the {name} are fit to score to tell how far its mean may be off, so it "
         "has no interval."

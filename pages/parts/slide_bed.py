@@ -183,7 +183,7 @@ def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
         run.source.name,
         models.sha256,
         found.whole if found.bed is None else found.bed,
-        verdict(found.whole) or (NO_BED if found.bed is None else None),
+        verdict(found.whole) or (NO_BED if found.bed is None else verdict(found.bed)),
     )
     for other in [k for k, one in own.parts.items() if one.models != models.sha256]:
         del own.parts[other]  # scores of another model set are no part of a mean
