@@ -159,8 +159,11 @@ class TorchNetwork(Network):
     """
 
     def __init__(self, description: dict[str, Any], weights: Path, device: str) -> None:
+        import torch
+
         from cellularity_core.training.packaging import load_network
 
+        torch.backends.cudnn.allow_tf32 = False  # by default convolutions round to 10 bits
         self._network = load_network(description, weights).to(device).eval()
         self.has_places = self._network.has_places
         self._device = device

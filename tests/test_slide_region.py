@@ -5,12 +5,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from slide_support import FakeScorer, made_slide, scoring
 
 from cellularity_core.results import Quality, Score
-from cellularity_core.slides import cohort, writing
+from cellularity_core.slides import cohort, reading, writing
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.run import Scoring, score_slide
@@ -89,3 +91,34 @@ def test_the_report_tells_tissue_from_what_is_fit_to_score(slide: Path, tmp_path
         assert float(row[f"{area}_mm2"]) == pytest.approx(made[area]["tissue_mm2"])
         assert float(row[f"{area}_fit_mm2"]) == pytest.approx(made[area]["fit_mm2"])
     assert float(row["region_fit_mm2"]) < 0.5 * float(row["region_mm2"])
+
+
+def test_a_slide_is_counted_from_where_it_was_scanned(
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As QuPath counts MRXS and others that lie on a larger empty plane."""
+    real, left, top, wide, tall = reading._open, 1024, 512, 1536, 2048
+
+    class Plane:
+        """The same file, which says where on it was scanned."""
+
+        def __init__(self, path: Path, name: str) -> None:
+            self.file = real(path, name)
+            bounds = {"x": left, "y": top, "width": wide, "height": tall}
+            told = {f"openslide.bounds-{key}": str(value) for key, value in bounds.items()}
+            self.properties = dict(self.file.properties) | told
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    whole = Slide(slide)
+    monkeypatch.setattr(reading, "_open", Plane)
+    scanned = Slide(slide)
+    assert (scanned.width, scanned.height) == (wide, tall)
+    tile = scanned.grid.tile(1, 0)
+    there = whole.grid.tile(1 + top // 512, left // 512)
+    assert (there.x, there.y) == (left + tile.x, top + tile.y)
+    np.testing.assert_array_equal(scanned.patch(tile).pixels, whole.patch(there).pixels)
+    bed = square(tmp_path / "b.geojson", 0, 512)
+    made = score_slide(slide, partly_blurred(), tmp_path / "out", roi=bed)
+    assert made["region"]["tiles"] == 1

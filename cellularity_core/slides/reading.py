@@ -66,7 +66,7 @@ class Slide:
     name : str
         Of the file. Nothing else of its metadata is kept.
     width, height : int
-        Of level 0.
+        Of what was scanned, in pixels of level 0.
     mpp : float
         um per pixel of level 0.
     mpp_source : {"file", "user"}
@@ -92,7 +92,7 @@ class Slide:
         self.name = safe_name(self.path.name)
         self._given = mpp
         self._file = _open(self.path, self.name)
-        self.width, self.height = self._file.dimensions
+        self._left, self._top, self.width, self.height = _scanned(self._file)
         self.claimed_mpp = self._claimed()
         self.mpp_source = "file" if mpp is None else "user"
         self.mpp = self._needed() if mpp is None else check_mpp(mpp, self.name)
@@ -233,7 +233,8 @@ class Slide:
 
     def _read(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
         try:
-            region = np.asarray(self._file.read_region((x, y), level, size))
+            at = self._left + x, self._top + y
+            region = np.asarray(self._file.read_region(at, level, size))
         except openslide.OpenSlideError as error:
             raise SlideError(
                 f"{self.name} cannot be read at x {x}, y {y} ({error}); the file is damaged or "
@@ -367,6 +368,24 @@ def _number(text: str) -> float:
 def _end(page: tifffile.TiffPage | tifffile.TiffFrame) -> int:
     counted = zip(page.dataoffsets, page.databytecounts, strict=False)
     return max((start + length for start, length in counted), default=0)
+
+
+def _scanned(file: Any) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what was scanned, in pixels of level 0.
+
+    MRXS and some others lie on a larger empty plane and say where. A slide's pixels are
+    counted from there, as QuPath counts them, so that its outlines fit.
+    """
+    width, height = file.dimensions
+    names = ("BOUNDS_X", "BOUNDS_Y", "BOUNDS_WIDTH", "BOUNDS_HEIGHT")
+    keys = [getattr(openslide, f"PROPERTY_NAME_{name}") for name in names]
+    try:
+        left, top, wide, tall = (int(file.properties[key]) for key in keys)
+    except (KeyError, ValueError):
+        return 0, 0, width, height
+    if min(left, top) < 0 or min(wide, tall) < 1 or left + wide > width or top + tall > height:
+        return 0, 0, width, height
+    return left, top, wide, tall
 
 
 def _companions(path: Path) -> Iterator[Path]:
