@@ -92,7 +92,7 @@ def test_measurements_that_move_the_score_are_named_with_both_amounts() -> None:
     said = reasons(told("A", low), told("B", raised, other({"gbt.txt": "x"})))
     assert "An average patch scores 5 points higher in set B." in said
     assert "raises it by 12 points" in said
-    assert "30 % of the patch against 10 % of the patch" in said
+    assert "30 % of the tissue against 10 % of the tissue" in said
 
 
 def test_another_scale_is_said_and_no_interval_is_compared() -> None:
