@@ -1,11 +1,22 @@
-"""Agreement at its edges: what is said where there is no figure, and times without a zone."""
+"""Agreement at its edges: few cases, limits at an end, what is said where there is no figure."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 
-from cellularity_core.agreement import Rating, RatingTable, model_against_readers
+from cellularity_core.agreement import (
+    Form,
+    Rating,
+    RatingTable,
+    Resampler,
+    bland_altman,
+    icc_bootstrap,
+    kappa4,
+    model_against_readers,
+    readers_mean,
+)
+from cellularity_core.agreement.generalised import generalised_cdf, generalised_intervals
 from cellularity_core.agreement.kappa import NO_ERROR, ONE_BIN, TOO_FEW, kappa_of_table
 from cellularity_core.agreement.ratings import in_utc
 from cellularity_core.agreement.spread import MARGIN, MIN_CASES, pairwise_agreement
@@ -67,3 +78,56 @@ def test_a_comparison_names_its_readers_its_margin_and_its_cases() -> None:
     alone = model_against_readers(table_of({"model": columns["model"]}), "model", draws=50)
     assert alone.n_cases == 0
     assert alone.icc_a1.model == undefined("no reader", 0)
+    assert readers_mean(table_of({"A": columns["A"]}), "icc_a1").n == 6
+
+
+def test_every_repeat_is_counted() -> None:
+    reads = [Rating("c", "A", 0.1 * repeat, repeat=repeat) for repeat in range(4)]
+    (count,) = RatingTable.from_ratings(reads).counts()
+    assert (count.scored, count.repeats) == (1, 3)
+
+
+def test_limits_of_agreement_of_few_cases_and_of_small_differences() -> None:
+    one = bland_altman([0.5], [0.25])
+    few = "two cases or more scored by both are needed"
+    assert one.bias.n == 1
+    assert (one.loa_low, one.loa_high) == (undefined(few, 1), undefined(few, 1))
+    two = bland_altman([0.5, 0.6], [0.4, 0.3], Resampler.over("ab", draws=20))
+    assert all(
+        "an interval by bootstrap needs" in str(limit.reason)
+        for limit in (two.bias, two.loa_low, two.loa_high)
+    )
+    reference = np.linspace(0.1, 0.9, 9)
+    alternating = np.where(np.arange(9) % 2, 1.0, -1.0)
+    rounding = bland_altman(reference + 1e-12 * alternating, reference)
+    assert rounding.loa_low.reason == "all differences are the same"
+    small = bland_altman(reference + 1e-8 * alternating, reference)
+    assert small.loa_low.low < small.loa_low.value < small.loa_low.high
+    names = [limit.interval for limit in (small.bias, small.loa_low, small.loa_high)]
+    assert names == ["t", "noncentral t", "noncentral t"]
+
+
+def test_generalised_limits_at_the_ends_of_what_the_coefficient_can_be() -> None:
+    low, high = generalised_intervals(0.001, 0.01, 0.09, 10, 3)  # cases differ less than by chance
+    assert low == -1 / 2
+    assert -1 / 2 < high < 0
+    assert generalised_intervals(0.1, 1e-12, 1e-12, 20, 3) == (1.0, 1.0)
+    assert generalised_cdf(1e-310, 0.1, 0.001, 0.0, 20, 2) == 0
+
+
+def test_two_cases_have_a_kappa() -> None:
+    assert kappa4([0.1, 0.9], [0.1, 0.9]).value == 1
+
+
+def test_bootstrap_limits_lie_alike_on_fishers_scale() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.random(60)
+    b = (a + rng.normal(0, 0.1, 60)).clip(0, 1)
+    resampler = Resampler.over(range(60), draws=100)
+    for found in (
+        kappa4(a, b, None, resampler),
+        icc_bootstrap(np.stack([a, b], axis=1), Form.ICC_C1, resampler),
+        readers_mean(table_of({"A": list(a), "B": list(b)}), "icc_a1", draws=100),
+    ):
+        low, value, high = np.arctanh([found.low, found.value, found.high])
+        assert high - value == pytest.approx(value - low)

@@ -50,6 +50,7 @@ SQUARES = [
     (0.1, 0.01, 0.04, 5, 2),
     (0.2, 0.02, 0.01, 60, 5),
 ]
+MANY_RATERS = (0.1, 0.05, 0.06, 40, 1000)
 
 
 @pytest.mark.parametrize("squares", SQUARES)
@@ -73,10 +74,11 @@ def test_generalised_interval_has_settled(monkeypatch: pytest.MonkeyPatch) -> No
     """A rule of half the step gives the same limits."""
     from cellularity_core.agreement import generalised
 
-    coarse = [generalised_intervals(*squares) for squares in SQUARES]
+    every = [*SQUARES, MANY_RATERS]
+    coarse = [generalised_intervals(*squares) for squares in every]
     rule = generalised._rule
     monkeypatch.setattr(generalised, "_rule", lambda freedom, step: rule(freedom, step / 2))
-    fine = [generalised_intervals(*squares) for squares in SQUARES]
+    fine = [generalised_intervals(*squares) for squares in every]
     assert np.abs(np.array(coarse) - np.array(fine)).max() < 2e-6
 
 

@@ -123,9 +123,7 @@ def generalised_intervals(
         return np.asarray(generalised_cdf(rho, cases, raters, error, n, k) - aim)
 
     limits = []
-    msr, msc, mse = np.broadcast_arrays(
-        np.asarray(cases, float), np.asarray(raters, float), np.asarray(error, float)
-    )
+    msr, msc, mse = np.broadcast_arrays(cases, raters, error)
     for aim in (TAIL, 1 - TAIL):
         least, most = np.full(msr.shape, floor), np.full(msr.shape, ceiling)
         at_floor = gap(least, msr, msc, mse, aim) >= 0

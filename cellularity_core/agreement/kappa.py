@@ -94,7 +94,7 @@ def kappa_of_tables(tables: Floats, cost: Floats) -> Floats:
     total = tables.sum(axis=(1, 2))
     seen = (tables * cost).sum(axis=(1, 2))
     chance = np.einsum("bi,bj,ij->b", tables.sum(axis=2), tables.sum(axis=1), cost)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(invalid="ignore"):
         return np.asarray(1.0 - np.where(chance > 0, seen * total / chance, np.nan))
 
 
