@@ -69,7 +69,7 @@ def to_uint8(samples: npt.NDArray[Any], bits: int | None = None) -> npt.NDArray[
 
 def to_srgb(
     colour: npt.NDArray[np.uint8], space: Space, profile: bytes | None
-) -> tuple[npt.NDArray[np.uint8], bool]:
+) -> tuple[npt.NDArray[np.uint8], list[str]]:
     """Colours in sRGB, through the embedded profile where there is a usable one.
 
     Parameters
@@ -83,9 +83,9 @@ def to_srgb(
     Returns
     -------
     ndarray of uint8, shape (H, W, 3)
-    bool
-        Whether the profile was honoured. One that is broken or made for
-        another colour space is not, and the samples count as sRGB.
+    list of str
+        Codes of `notes` of what was done. A profile that is broken or made for
+        another colour space is left out, and the samples count as sRGB.
     """
     height, width = colour.shape[:2]
     samples = np.ascontiguousarray(colour[..., 0] if space == "L" else colour)
@@ -93,10 +93,11 @@ def to_srgb(
     transform = _transform(profile, space) if profile else None
     plain = image.convert("RGB")
     if transform is None:
-        return np.array(plain), False
+        notes = ["icc-ignored"] if profile else []
+        return np.array(plain), [*notes, "cmyk-converted"] if space == "CMYK" else notes
     if space == "RGB" and _is_srgb(transform):
-        return np.array(plain), True
-    return np.array(ImageCms.applyTransform(image, transform)), True
+        return np.array(plain), []
+    return np.array(ImageCms.applyTransform(image, transform)), ["icc-converted"]
 
 
 def _is_srgb(transform: ImageCms.ImageCmsTransform) -> bool:

@@ -30,18 +30,6 @@ IMAGE_DESCRIPTION: Final = 270
 _OBJECT: Final = re.compile(r"\s*<_io\.\w+ object at \w+>")
 """What a decoder calls the bytes it was given; it tells a user nothing."""
 
-NOTES: Final = {
-    "single-channel": "The file holds one channel (grey), shown as red = green = blue.",
-    "multi-page": "The file holds several pages; the first one is used.",
-    "pyramid": "The file holds several resolutions; the full one is used.",
-    "alpha-flattened": "Transparent parts are shown on white.",
-    "icc-converted": "Colours were converted to sRGB with the file's own profile.",
-    "icc-ignored": "The file's colour profile is broken or unfit and was left out.",
-    "scaled-to-8-bit": "Samples of more than 8 bits were scaled to 8.",
-    "pixel-size-implausible": "The pixel size in the file cannot be that of a patch.",
-}
-"""Facts about how a patch was read, with a sentence for each."""
-
 SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -78,7 +66,7 @@ class Decoded:
     claims : tuple of (float, float)
         um per pixel along x and y as the file claims them, best source first.
     notes : tuple of str
-        Keys of `NOTES`.
+        Codes of `notes.NOTES`, or of `notes.page`.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -329,14 +317,14 @@ def _pillow_claims(image: Image.Image, exif: Image.Exif) -> tuple[Claim, ...]:
 
 
 def _finish(raster: Raster) -> Decoded:
-    notes = list(raster.notes)
-    pixels, honoured = to_srgb(raster.colour, raster.space, raster.profile)
-    if raster.profile:
-        notes.append("icc-converted" if honoured else "icc-ignored")
+    pixels, converted = to_srgb(raster.colour, raster.space, raster.profile)
+    notes = [*raster.notes, *converted]
     if raster.alpha is not None and raster.alpha.min() < 255:
         pixels = flatten(pixels, raster.alpha, raster.premultiplied)
         notes.append("alpha-flattened")
     pixels = np.ascontiguousarray(orient(pixels, raster.orientation))
+    if 2 <= raster.orientation <= 8:
+        notes.append("turned")
     claims = raster.claims
     if raster.orientation in (5, 6, 7, 8):
         claims = tuple((y, x) for x, y in claims)

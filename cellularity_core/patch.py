@@ -25,6 +25,7 @@ from cellularity_core.archive import (
 from cellularity_core.conventions import DEFAULT_MPP, MPP_RANGE
 from cellularity_core.decoding import SIGNATURE_BYTES, SUPPORTED, decode, kind, refusal
 from cellularity_core.errors import PatchError, PixelSizeError
+from cellularity_core.notes import IMPLAUSIBLE
 from cellularity_core.pixel_size import believed
 
 __all__ = ["Patch", "Rejected", "collect", "expand", "load_all", "load_patch"]
@@ -49,8 +50,8 @@ class Patch:
     sha256 : str
         Of ``HEIGHTxWIDTHx3:`` and the bytes of `pixels`, as 64 hex digits.
     notes : tuple of str
-        Facts about how it was read, keys of `decoding.NOTES`. Nothing else of
-        the file's metadata is kept.
+        How it was read, in codes of `notes`. Nothing else of the file's metadata is
+        kept.
     """
 
     name: str
@@ -129,7 +130,7 @@ def load_patch(data: bytes, name: str, mpp: float | None = None) -> Patch:
         if mpp is None:
             mpp, source = DEFAULT_MPP, "default"
             if claimed:
-                notes.append("pixel-size-implausible")
+                notes.append(IMPLAUSIBLE)
     return Patch(
         name=name,
         pixels=decoded.pixels,

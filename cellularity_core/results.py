@@ -112,6 +112,8 @@ class PatchResult:
         Whose scale the scores are on, e.g. "weak TC".
     precision : str
         What the networks multiplied: "f32" or "bf16".
+    notes : tuple of str
+        How the patch was read, in codes of `notes`.
     seconds : mapping of str to float
         Time by stage.
     """
@@ -131,6 +133,7 @@ class PatchResult:
     model_sha256: str
     scale: str
     precision: str = "f32"
+    notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     activations: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
     feature_maps: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)

@@ -333,6 +333,7 @@ class Scorer:
             model_sha256=self.model_set.sha256,
             scale=self.model_set.scale,
             precision=self.precision,
+            notes=patch.notes,
             seconds=seconds,
             activations=activations,
             feature_maps=feature_maps,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from cellularity_core.conventions import DEFAULT_MPP, SIDE_RANGE
 from cellularity_core.errors import DataError, PatchError
+from cellularity_core.notes import SYNTHETIC
 from cellularity_core.patch import Patch, check_mpp, pixel_digest
 from cellularity_core.points import NucleiPoints
 from cellularity_core.synthetic_nuclei import (
@@ -145,7 +146,8 @@ def demo_patches() -> list[Patch]:
             fat=fat,
             acini=acini,
         )
-        patches.append(Patch(name, made.pixels, DEFAULT_MPP, "file", pixel_digest(made.pixels), ()))
+        digest = pixel_digest(made.pixels)
+        patches.append(Patch(name, made.pixels, DEFAULT_MPP, "file", digest, (SYNTHETIC,)))
     return patches
 
 

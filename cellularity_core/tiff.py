@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from cellularity_core import notes as notes_of_reading
 from cellularity_core.colour import CHANNELS, Space, to_uint8
 from cellularity_core.conventions import SIDE_RANGE
 from cellularity_core.decoding import (
@@ -104,19 +105,22 @@ def _choose(file: tifffile.TiffFile) -> tuple[tifffile.TiffPage, list[str]]:
     """The page to read, and what to note about it.
 
     Pages of one shape at several sizes are a pyramid. Anything else (a stack,
-    a slide with its label) is pages, of which the first counts.
+    a slide with its label) is pages, of which the first counts. Which page it was
+    is noted wherever another one shows anything else.
     """
     first = file.pages.first
     pages = [first]
     for index in range(1, min(len(file.pages), MAX_PAGES)):
         page = file.pages[index]
         pages.append(page if isinstance(page, tifffile.TiffPage) else page.aspage())
-    levels = [p for p in pages if _is_level(p, first)]
-    full = max(levels, key=lambda p: p.imagewidth)
-    smaller = any(p.imagewidth < full.imagewidth for p in levels)
-    if smaller or first.subifds:
-        return full, ["pyramid"]
-    return first, ["multi-page"] if len(pages) > 1 else []
+    levels = {k: p for k, p in enumerate(pages, 1) if _is_level(p, first)}
+    number = max(levels, key=lambda k: levels[k].imagewidth)
+    sizes = {p.imagewidth for p in levels.values()}
+    notes = ["pyramid"] if len(sizes) > 1 or first.subifds else []
+    # levels that grow from the first page on may be different fields, whose first is missed
+    if number > 1 or len(sizes) < len(file.pages):
+        notes.append(notes_of_reading.page(number, len(file.pages)))
+    return levels[number], notes
 
 
 def _is_level(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:

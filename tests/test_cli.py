@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from pypdf import PdfReader
 
-from cellularity_core import cli, export
+from cellularity_core import cli, export, notes
 from cellularity_core.cli import main
 from cellularity_core.conventions import METHODS
 from cellularity_core.export.sheets import pdf, sheet
@@ -24,6 +25,7 @@ from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.outputs import Writer
 from cellularity_core.patch import collect
 from cellularity_core.points import parse_points
+from cellularity_core.quality import FLAGS
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import VIEWS, Scorer
 from cellularity_core.synthetic import synthesise
@@ -135,6 +137,36 @@ def test_outputs_agree_with_each_other(folder: Path, tmp_path: Path) -> None:
     assert all(0 <= float(n["x"]) <= 256 and 0 <= float(n["y"]) <= 256 for n in nuclei)
     assert table[0]["malignant value@total"] > 0
     assert set(FEATURE_NAMES) <= set(table[0])
+
+
+def test_every_output_tells_that_a_pixel_size_was_assumed_and_how_a_patch_was_read(
+    tmp_path: Path, capsys
+) -> None:
+    with Image.fromarray(synthesise(0, 256).pixels) as opaque:
+        opaque.putalpha(200)
+        opaque.save(tmp_path / "a.png")
+    kinds = ("json", "csv", "parquet", "geojson", "pdf")
+    options = [part for kind in kinds for part in (f"--{kind}", str(tmp_path / kind))]
+    assert main(["score", str(tmp_path / "a.png"), *options]) == 0
+    (patch,) = json.loads((tmp_path / "json").read_text())["patches"]
+    (line,) = read_csv((tmp_path / "csv").read_text())
+    (row,) = pyarrow.parquet.read_table(tmp_path / "parquet").to_pylist()
+    areas = json.loads((tmp_path / "geojson" / "a.geojson").read_text())
+    assert "pixel-size-assumed" in patch["quality"]["flags"]
+    assert patch["notes"] == ["alpha-flattened"]
+    flags = ";".join(patch["quality"]["flags"])
+    for told in (line, row, areas["provenance"], areas["features"][0]["properties"]["metadata"]):
+        assert (told["flags"], told["notes"]) == (flags, "alpha-flattened")
+    [page] = PdfReader(tmp_path / "pdf").pages
+    text = " ".join(page.extract_text().split())
+    assert FLAGS["pixel-size-assumed"].text in text
+    assert notes.sentence("alpha-flattened") in text
+
+    table = ["score", str(tmp_path / "a.png"), "--models", "gbt"]
+    assert main(table) == 0
+    assert "pixel-size-assumed" in capsys.readouterr().out
+    assert main([*table, "--mpp", "0.5"]) == 0
+    assert "pixel-size-assumed" not in capsys.readouterr().out
 
 
 def test_the_pdf_and_the_areas_are_those_of_the_scorer(folder: Path, tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from PIL import Image
 from cellularity_core import __version__, export
 from cellularity_core.conventions import CLASSES, METHODS
 from cellularity_core.features import FEATURE_NAMES
+from cellularity_core.notes import NOTES, page
 from cellularity_core.outputs import Targets, Writer
 from cellularity_core.points import parse_points
+from cellularity_core.quality import FLAGS
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
@@ -46,6 +48,7 @@ def test_json_is_the_documented_structure() -> None:
                 "width": 64,
                 "height": 80,
                 "mpp": 0.5,
+                "notes": ["turned", "page-1-of-2"],
                 "sha256": "ab" * 32,
                 "scores": {
                     "gbt": {"value": 0.333333, "low": 0.1, "high": 0.6},
@@ -75,10 +78,10 @@ def test_csv_row_has_each_method_its_limits_counts_and_models() -> None:
     assert text == (
         "image,width,height,mpp,gbt,gbt_low,gbt_high,cascade,cascade_low,cascade_high,"
         "direct-r,direct-r_low,direct-r_high,direct-c,direct-c_low,direct-c_high,"
-        "combined,combined_low,combined_high,normal,lymphocyte,malignant,flags,reliable,model_set,model_sha256,scale,precision,sha256,software,purpose\n"
+        "combined,combined_low,combined_high,normal,lymphocyte,malignant,flags,reliable,notes,model_set,model_sha256,scale,precision,sha256,software,purpose\n"
         "a.png,64,80,0.5,0.333333,0.1,0.6,0.25,0.125,0.5,,,,,,,,,,"
-        f"1,1,1,out-of-focus;no-colour,false,tested,{'cd' * 32},weak TC,f32,{'ab' * 32},"
-        f"cellularity {__version__},Research use only - not for diagnosis\n"
+        f"1,1,1,out-of-focus;no-colour,false,turned;page-1-of-2,tested,{'cd' * 32},"
+        f"weak TC,f32,{'ab' * 32},cellularity {__version__},Research use only - not for diagnosis\n"
     )
 
 
@@ -277,3 +280,8 @@ def test_a_run_that_breaks_off_leaves_the_file_of_the_last_one(tmp_path: Path) -
 
 def test_the_palette_names_every_class() -> None:
     assert tuple(export.COLOURS) == CLASSES
+
+
+def test_the_documentation_explains_every_flag_and_note() -> None:
+    told = (Path(__file__).parent.parent / "docs" / "files.md").read_text(encoding="utf-8")
+    assert [code for code in (*FLAGS, *NOTES, page(2, 3)) if f"`{code}`" not in told] == []

@@ -20,6 +20,7 @@ from streamlit.testing.v1 import AppTest
 from cellularity_core import export
 from cellularity_core.conventions import METHODS
 from cellularity_core.patch import Patch, load_patch
+from cellularity_core.quality import FLAGS
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
 from cellularity_core.synthetic import demo_patches
@@ -211,14 +212,18 @@ def test_an_impossible_pixel_size_is_asked_about_not_believed(scored_names: list
 
 
 def test_another_pixel_size_gives_other_scores() -> None:
-    file = png(tissue())
+    file = png(np.dstack([tissue(), np.full(tissue().shape[:2], 254, np.uint8)]))
     at = drop(app(), file)
+    assumed, read = FLAGS["pixel-size-assumed"].text, "Transparent parts are shown on white."
+    assert assumed in at.warning[0].value
+    assert f"µm per pixel (assumed: the file states none). {read}" in words(at)
     key = next(n.key for n in at.number_input if str(n.key).startswith(state.SIZE + "."))
     at.number_input(key=key).set_value(0.3).run()
     at.button(key=state.SIZE_SET).click().run()
     result = expected(file, mpp=0.3)
     assert cards(at) == {method: percent(result.scores[method].value) for method in METHODS}
-    assert "0.3 µm per pixel (given by you)" in words(at)
+    assert f"0.3 µm per pixel (given by you). {read}" in words(at)
+    assert assumed not in words(at)
 
 
 def test_no_tissue_says_so_and_warns() -> None:

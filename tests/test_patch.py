@@ -11,6 +11,7 @@ import tifffile
 from images import FIELD, SMOOTH, png, save, tiff
 from PIL import Image, ImageCms, PngImagePlugin
 
+from cellularity_core import notes
 from cellularity_core.errors import PatchError, PixelSizeError
 from cellularity_core.patch import collect, load_patch
 
@@ -200,6 +201,7 @@ class TestColours:
         options = {"quality": 95} if kind == "JPEG" else {}
         patch = load_patch(save(ink, kind, **options), "a")
         np.testing.assert_allclose(patch.pixels, SMOOTH.astype(int), atol=8)
+        assert patch.notes == ("cmyk-converted",)
 
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
     def test_embedded_profile_is_converted(self, kind: str) -> None:
@@ -216,6 +218,7 @@ class TestColours:
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         patch = load_patch(png(icc_profile=srgb), "a.png")
         np.testing.assert_array_equal(patch.pixels, FIELD)
+        assert patch.notes == ()
 
     def test_broken_profile_is_left_out(self) -> None:
         patch = load_patch(png(icc_profile=b"no profile"), "a.png")
@@ -251,6 +254,7 @@ class TestColours:
             data = save(image, kind, exif=exif, **options)
         patch = load_patch(data, "a")
         np.testing.assert_allclose(patch.pixels, np.array(upright).astype(int), atol=4)
+        assert patch.notes == (("turned",) if orientation > 1 else ())
 
 
 class TestPages:
@@ -261,10 +265,22 @@ class TestPages:
                 writer.write(page, photometric="rgb", contiguous=False)
         patch = load_patch(buffer.getvalue(), "a.tif")
         np.testing.assert_array_equal(patch.pixels, FIELD)
-        assert patch.notes == ("multi-page",)
+        assert patch.notes == ("page-1-of-3",)
+        assert "holds 3 pages; page 1 was read and no other" in notes.sentences(patch.notes)
 
-    @pytest.mark.parametrize("order", [(1, 2, 4), (4, 1, 2)])
-    def test_largest_level_of_a_pyramid(self, order: tuple[int, ...]) -> None:
+    def test_a_page_of_its_own_beside_a_pyramid_is_told(self) -> None:
+        large = np.repeat(np.repeat(FIELD, 4, axis=0), 4, axis=1)
+        buffer = io.BytesIO()
+        with tifffile.TiffWriter(buffer) as writer:
+            for page in (large, large[::2, ::2], FIELD[:, :70]):
+                page = np.ascontiguousarray(page)
+                writer.write(page, photometric="rgb", contiguous=False)
+        assert load_patch(buffer.getvalue(), "a.tif").notes == ("pyramid", "page-1-of-3")
+
+    @pytest.mark.parametrize(
+        ("order", "told"), [((1, 2, 4), ()), ((4, 1, 2), ("page-2-of-3",))], ids=["first", "second"]
+    )
+    def test_largest_level_of_a_pyramid(self, order: tuple[int, ...], told: tuple[str]) -> None:
         large = np.random.default_rng(2).integers(0, 256, (280, 384, 3), np.uint8)
         buffer = io.BytesIO()
         with tifffile.TiffWriter(buffer) as writer:
@@ -273,7 +289,7 @@ class TestPages:
                 writer.write(level, photometric="rgb", subfiletype=int(step > 1), contiguous=False)
         patch = load_patch(buffer.getvalue(), "a.tif")
         np.testing.assert_array_equal(patch.pixels, large)
-        assert patch.notes == ("pyramid",)
+        assert patch.notes == ("pyramid", *told)
 
     def test_levels_in_sub_directories(self) -> None:
         buffer = io.BytesIO()

@@ -1,6 +1,7 @@
 """Flags raised where they should be, and not raised on real H&E."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from cellularity_core.patch import Patch, collect
 from cellularity_core.quality import FLAGS, Flag, assess, sharpness, spoiling
 from cellularity_core.quality.scale import measures
 from cellularity_core.quality.views import views
+from cellularity_core.results import Quality
 from cellularity_core.synthetic import STAINS, demo_patches, synthesise
 
 Pixels = np.ndarray
@@ -31,7 +33,7 @@ def patch(pixels: Pixels, mpp: float = 0.5, notes: tuple[str, ...] = ()) -> Patc
 def real(data_root: Path) -> list[Patch]:
     """All 124 H&E patches of the data folder."""
     folders = [data_root / "brca_m2c" / "images", data_root / "ucsb_breast" / "images"]
-    patches = [item for item in collect(folders) if isinstance(item, Patch)]
+    patches = [item for item in collect(folders, 0.5) if isinstance(item, Patch)]
     assert len(patches) == 124
     return patches
 
@@ -244,8 +246,10 @@ def test_scale(mpp: float, bad: bool) -> None:
 
 def test_notes_of_the_file() -> None:
     pixels = synthesise(4).pixels
-    assert assess(patch(pixels, notes=("pixel-size-implausible",))).flags == ("pixel-size-unknown",)
-    assert assess(patch(pixels, notes=("pixel-size-implausible",))).reliable
+    assumed = replace(patch(pixels), mpp_source="default")
+    assert assess(assumed) == Quality(("pixel-size-assumed",), reliable=True)
+    implausible = replace(assumed, notes=("pixel-size-implausible",))
+    assert assess(implausible) == Quality(("pixel-size-unknown",), reliable=True)
     single = assess(patch(grey(pixels), notes=("single-channel",)))
     assert single.flags == ("greyscale",)
     assert not single.reliable

@@ -18,6 +18,7 @@ _TEXT: Final = (
     "sha256",
     "software",
     "purpose",
+    "notes",
 )
 
 

@@ -41,6 +41,7 @@ def provenance(result: PatchResult) -> dict[str, str | float | bool | None]:
         "precision": result.precision,
         "reliable": result.quality.reliable,
         "flags": ";".join(result.quality.flags),
+        "notes": ";".join(result.notes),
     }
 
 
@@ -62,6 +63,7 @@ def patch_record(result: PatchResult) -> dict[str, Any]:
         "width": result.width,
         "height": result.height,
         "mpp": number(result.mpp),
+        "notes": list(result.notes),
         "sha256": result.sha256,
         "scores": {
             method: {

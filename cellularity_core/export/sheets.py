@@ -16,6 +16,7 @@ from cellularity_core.conventions import CLASSES, COMBINED, INTERVAL, METHODS
 from cellularity_core.export.pictures import AREA_THRESHOLD, COLOURS, nuclei_maps, overlay
 from cellularity_core.export.records import MOST_SHEETS, PURPOSE, SOFTWARE
 from cellularity_core.export.sheet_parts import Picture, bar, jpeg
+from cellularity_core.notes import sentences
 from cellularity_core.pdf_page import (
     ALERT,
     BODY,
@@ -257,8 +258,10 @@ def _reasons(result: PatchResult) -> list[Flowable]:
 
 
 def _origin(result: PatchResult) -> list[tuple[str, str]]:
+    read = sentences(result.notes)
     return [
         ("Patch", f"{result.width} × {result.height} pixels of {result.mpp:g} µm"),
+        *([("How it was read", read)] if read else []),
         ("Checksum of its pixels", result.sha256),
     ]
 

@@ -29,6 +29,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from cellularity_core.masks import tissue_mask
+from cellularity_core.notes import IMPLAUSIBLE
 from cellularity_core.patch import Patch
 from cellularity_core.quality.artefacts import FOLD_AREA, FOLD_FATAL, PEN_AREA, PEN_FATAL, fold, pen
 from cellularity_core.quality.colour import Colours, colour_flags, colours
@@ -106,6 +107,11 @@ FLAGS: Final = {
         "enter the true one.",
         False,
     ),
+    "pixel-size-assumed": Flag(
+        "The file states no pixel size and 0.5 um (20x) was assumed; if it is another one, "
+        "enter it, as every score depends on it.",
+        False,
+    ),
     "pen": Flag(
         "There is a pen mark on this field, and what lies under it is not scored rightly; "
         "choose a field without ink.",
@@ -129,7 +135,7 @@ FLAGS: Final = {
 }
 """Every flag, in the order they are given."""
 
-NOT_OF_PIXELS: Final = ("small-field", "beyond-reader")
+NOT_OF_PIXELS: Final = ("small-field", "pixel-size-assumed", "beyond-reader")
 """Flags without rates: pixels do not decide them."""
 
 NO_TISSUE: Final = 0.02
@@ -191,8 +197,9 @@ def assess(patch: Patch, model: Mapping[str, Any] | None = None) -> Quality:
         raise_flag("small-field", side_um < TINY_UM)
     if not SCALE_RANGE[0] <= patch.mpp <= SCALE_RANGE[1]:
         raise_flag("out-of-scale")
-    if "pixel-size-implausible" in patch.notes:
-        raise_flag("pixel-size-unknown")
+    if patch.mpp_source == "default":
+        implausible = IMPLAUSIBLE in patch.notes
+        raise_flag("pixel-size-unknown" if implausible else "pixel-size-assumed")
     return Quality(
         flags=tuple(code for code in FLAGS if code in fatal), reliable=not any(fatal.values())
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -10,6 +9,7 @@ import streamlit as st
 from cellularity_core.boosting import explain
 from cellularity_core.conventions import CLASSES, FEATURE_PIXELS
 from cellularity_core.features import FEATURE_NAMES
+from cellularity_core.notes import SYNTHETIC
 from cellularity_core.patch import Patch
 from cellularity_core.quality import FLAGS
 from cellularity_core.results import PatchResult
@@ -17,9 +17,6 @@ from pages.parts import state
 from pages.parts.figures import gain_bars, waterfall
 from pages.parts.score_cards import step_cards
 from pages.parts.words import METHOD_NAMES, percent
-
-SYNTHETIC: Final = "synthetic"
-"""Note of a patch that the demo drew."""
 
 
 def warnings(patch: Patch, result: PatchResult) -> None:

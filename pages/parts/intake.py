@@ -11,15 +11,12 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from cellularity_core.conventions import DEFAULT_MPP, MPP_RANGE
 from cellularity_core.memory import give_back_memory
+from cellularity_core.notes import IMPLAUSIBLE, SYNTHETIC, sentences
 from cellularity_core.patch import Patch, Rejected, load_all
 from cellularity_core.synthetic import demo_patches
 from pages.parts import state
-from pages.parts.explanation import SYNTHETIC
 from pages.parts.markdown import plain
 from pages.parts.state import Case
-
-IMPLAUSIBLE: Final = "pixel-size-implausible"
-"""Note of a patch whose file states a pixel size that cannot be right."""
 
 MOST_PIXELS: Final = 400_000_000
 """Pixels a session may hold, about 1500 patches of 512 x 512 and 1.2 GB of disk; the rest is
@@ -51,7 +48,7 @@ def drop_box(case: Case) -> None:
         left, right = st.columns([3, 1])
         if left.button("Load the demo (synthetic, drawn by a program)", key=state.DEMO):
             for patch in _demo():
-                _take_in(case, replace(patch, notes=(*patch.notes, SYNTHETIC)))
+                _take_in(case, patch)
             st.rerun()
         if case.patches or case.problems:
             right.button("Clear all", key=state.CLEAR, on_click=case.clear, width="stretch")
@@ -155,7 +152,10 @@ def ask_size(case: Case) -> None:
 
 
 def heading(case: Case, patch: Patch) -> None:
-    """Name and size of the patch, and where its pixel size is from; lets the user change it."""
+    """Name and size of the patch, where its pixel size is from and how it was read.
+
+    Lets the user change the size.
+    """
     source = {
         "file": "stated by the file",
         "user": "given by you",
@@ -163,9 +163,13 @@ def heading(case: Case, patch: Patch) -> None:
     }[patch.mpp_source]
     if SYNTHETIC in patch.notes and patch.mpp_source == "file":
         source = "drawn at this size by a program"
+    if is_waiting(patch):
+        source = "assumed: what the file states cannot be right"
     text, change = st.columns([4, 1], vertical_alignment="bottom")
     text.subheader(plain(patch.name), anchor=False)
-    text.caption(f"{patch.width} × {patch.height} pixels · {patch.mpp:g} µm per pixel ({source})")
+    size = f"{patch.width} × {patch.height} pixels · {patch.mpp:g} µm per pixel ({source})"
+    read = sentences(patch.notes, but=(IMPLAUSIBLE, SYNTHETIC))  # each is said in a box of its own
+    text.caption(f"{size}. {read}" if read else size)
     with change.popover("Pixel size", icon=":material/straighten:", width="stretch"):
         low, high = MPP_RANGE
         size = st.number_input(
