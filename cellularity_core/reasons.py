@@ -5,7 +5,7 @@ names what was found, not what may have caused it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,9 @@ ADDS_UP: Final = 0.005
 
 NAMED: Final = 3
 """Features named of the trees' score."""
+
+FROM_HERE: Final = "What follows explains that gap, not the one above."
+"""After a gap before a reader's scale, which is the scale of every reason."""
 
 READ_MAPS: Final = ("gbt", "cascade")
 """Methods that read maps of nuclei; the others read the picture."""
@@ -120,8 +123,33 @@ def why_apart(
         f"{names[a]} gives {_percent(high.value)} %, {points_of(points)} more than "
         f"{names[b]} ({_percent(low.value)} %). {noise(high, low)}"
     )
-    said = _Speaker(result, model_set, places, names)
-    return Gap(points, summary, tuple(said.between(a, b)))
+    said = _Speaker(as_computed(result), model_set, places, names)
+    if said.result is result:
+        return Gap(points, summary, tuple(said.between(a, b)))
+    if said.score(a) < said.score(b):
+        a, b = b, a
+    first, second = _percent(said.score(a)), _percent(said.score(b))
+    before = "Before the scores were put on the reader's scale,"
+    if first == second:
+        alone = f"{before} both gave {first} %, so that scale alone makes the gap."
+        return Gap(points, summary, (alone,))
+    told = (
+        f"{before} {names[a]} gave {first} %, {points_of(first - second)} more than {names[b]} "
+        f"({second} %). {FROM_HERE}"
+    )
+    return Gap(points, summary, (told, *said.between(a, b)))
+
+
+def as_computed(result: PatchResult) -> PatchResult:
+    """A result with the scores that its features, contributions and maps lead to.
+
+    Those are before any map to a reader's scale, and without intervals, which are of that
+    scale. The result itself where its set makes no such map.
+    """
+    if not result.uncalibrated:
+        return result
+    before = {method: Score(value, None, None) for method, value in result.uncalibrated.items()}
+    return replace(result, scores={**result.scores, **before})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,29 +174,30 @@ class _Speaker:
             said.append(self._trees())
         return [sentence for sentence in said if sentence]
 
-    def _score(self, method: str) -> float:
+    def score(self, method: str) -> float:
+        """On the scale of the reasons."""
         return _value(self.result.scores[method])
 
     def _combined(self, other: str) -> list[str]:
         parts = self.model_set.parts(COMBINED)
         if any(p not in self.result.scores for p in parts):
             return []
-        mean = float(np.mean([self._score(p) for p in parts]))
-        if abs(mean - self._score(COMBINED)) > ADDS_UP:
+        mean = float(np.mean([self.score(p) for p in parts]))
+        if abs(mean - self.score(COMBINED)) > ADDS_UP:
             return []
-        named = listed([f"{self.names[p]} ({_percent(self._score(p))} %)" for p in parts])
+        named = listed([f"{self.names[p]} ({_percent(self.score(p))} %)" for p in parts])
         said = [f"{self.names[COMBINED]} is the mean of {named}."]
         # The part that is furthest from the other carries most of the gap.
         part = max((p for p in parts if p != other), key=lambda p: self._distance(p, other))
-        if _percent(self._score(part)) == _percent(self._score(other)):
+        if _percent(self.score(part)) == _percent(self.score(other)):
             return said
-        pair = sorted((part, other), key=self._score, reverse=True)
+        pair = sorted((part, other), key=self.score, reverse=True)
         said.append(f"What is known of {self.names[pair[0]]} and {self.names[pair[1]]}:")
         further = self.between(pair[0], pair[1])
         return said + further if further else said[:1]
 
     def _distance(self, part: str, other: str) -> float:
-        return abs(self._score(part) - self._score(other))
+        return abs(self.score(part) - self.score(other))
 
     def _shared(self, high: str, low: str) -> str:
         if self.model_set.network_of(high) == self.model_set.network_of(low):
@@ -186,7 +215,7 @@ class _Speaker:
         seen = as_seen(marked, self.result.mpp, found)
         more = region(found.values, seen, found.weights, APART)
         less = region(seen, found.values, found.weights, APART)
-        adds_up = abs(found.mean - self._score(image)) <= ADDS_UP
+        adds_up = abs(found.mean - self.score(image)) <= ADDS_UP
         name = self.names[image]
         said = []
         if more:
@@ -216,7 +245,7 @@ class _Speaker:
         cover = float((found.weights * marked).sum())
         said.append(
             f"The malignant nuclei marked, each with 10 µm around it, cover {_percent(cover)} % "
-            f"of the patch; {self.names[reader]} gives {_percent(self._score(reader))} %."
+            f"of the patch; {self.names[reader]} gives {_percent(self.score(reader))} %."
         )
         return said
 
@@ -224,7 +253,7 @@ class _Speaker:
         if high not in self.places or low not in self.places:
             return []
         one, other = self.places[high], self.places[low]
-        adds_up = all(abs(self.places[m].mean - self._score(m)) <= ADDS_UP for m in (high, low))
+        adds_up = all(abs(self.places[m].mean - self.score(m)) <= ADDS_UP for m in (high, low))
         said = []
         for first, second, a, b in ((high, low, one, other), (low, high, other, one)):
             found = region(a.values, b.values, one.weights, IMAGE_APART)

@@ -114,6 +114,9 @@ class PatchResult:
         What the networks multiplied: "f32" or "bf16".
     notes : tuple of str
         How the patch was read, in codes of `notes`.
+    uncalibrated : mapping of str to float
+        By method, the score before it was put on a reader's scale, in [0, 1]: the scale
+        that features, contributions and maps are on. Empty where `scores` are on it too.
     seconds : mapping of str to float
         Time by stage.
     """
@@ -134,6 +137,7 @@ class PatchResult:
     scale: str
     precision: str = "f32"
     notes: tuple[str, ...] = ()
+    uncalibrated: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     activations: Mapping[str, npt.NDArray[np.float16]] = field(default_factory=dict)
     feature_maps: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)

@@ -334,6 +334,11 @@ class Scorer:
             scale=self.model_set.scale,
             precision=self.precision,
             notes=patch.notes,
+            uncalibrated={
+                m: float(views.mean())
+                for m, views in means.items()
+                if not blank and self.model_set.calibration(m) is not None
+            },
             seconds=seconds,
             activations=activations,
             feature_maps=feature_maps,

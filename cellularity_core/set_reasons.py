@@ -4,7 +4,7 @@ As in `cellularity_core.reasons`: nothing is said that was not found.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,16 @@ from cellularity_core.boosting import describe
 from cellularity_core.conventions import CLASSES, COMBINED
 from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.model_store import ModelSet
-from cellularity_core.reasons import IMAGE_APART, NAMED, Gap, noise, points_of, region
+from cellularity_core.reasons import (
+    FROM_HERE,
+    IMAGE_APART,
+    NAMED,
+    Gap,
+    as_computed,
+    noise,
+    points_of,
+    region,
+)
 from cellularity_core.results import PatchResult
 from cellularity_core.saliency import PlaceMap
 from cellularity_core.wording import listed, scale_name
@@ -76,7 +85,7 @@ def why_sets_apart(one: Scored, other: Scored, method: str, names: Mapping[str, 
     )
     if not scales:
         summary = f"{summary} {noise(b, a)}".strip()
-    said = [scales, *_looks(one, other, method, names)]
+    said = [scales, *_before_scales(one, other, method, names)]
     return Gap(points, summary, tuple(sentence for sentence in said if sentence))
 
 
@@ -86,6 +95,32 @@ def _scales(one: Scored, other: Scored) -> str:
         return ""
     told = "; ".join(f"set {each.label}: {scale_name(each.models.scale)}" for each in (one, other))
     return f"The two are not on one scale ({told}), so a part of the gap is no disagreement."
+
+
+def _before_scales(one: Scored, other: Scored, method: str, names: Mapping[str, str]) -> list[str]:
+    """Reasons, of the scores before any of them was put on a reader's scale, as reasons are."""
+    mapped = [each.label for each in (one, other) if method in each.result.uncalibrated]
+    if not mapped:
+        return _looks(one, other, method, names)
+    one, other = (replace(each, result=as_computed(each.result)) for each in (one, other))
+    if _value(one, method) > _value(other, method):
+        one, other = other, one
+    first, second = _percent(_value(one, method)), _percent(_value(other, method))
+    which = listed([f"set {label}" for label in sorted(mapped)])
+    both = len(mapped) == 2
+    start = f"Before {which} put {'their scores' if both else 'its score'} on a reader's scale,"
+    if first == second:
+        alone = "those scales alone make" if both else "that scale alone makes"
+        return [f"{start} both gave {first} %, so {alone} the gap."]
+    told = (
+        f"{start} set {other.label} gave {second} %, {points_of(second - first)} more than set "
+        f"{one.label} ({first} %). {FROM_HERE}"
+    )
+    return [told, *_looks(one, other, method, names)]
+
+
+def _value(scored: Scored, method: str) -> float:
+    return scored.result.scores[method].value or 0.0
 
 
 def _looks(one: Scored, other: Scored, method: str, names: Mapping[str, str]) -> list[str]:
@@ -103,24 +138,7 @@ def _looks(one: Scored, other: Scored, method: str, names: Mapping[str, str]) ->
         said.append("Both look through the same network (the same file).")
     if method == "gbt":
         said += _trees(one, other, same_network)
-    said.append(_where(one, other, method, names))
-    calibrated = [each for each in (one, other) if each.models.calibration(method)]
-    if calibrated:
-        which = listed([f"set {each.label}" for each in calibrated])
-        said.append(
-            f"After that, {which} puts the score on its reader's scale"
-            + (", which alone makes the gap." if _is_same(one, other, method) else ".")
-        )
-    return said
-
-
-def _is_same(one: Scored, other: Scored, method: str) -> bool:
-    """Whether everything before a reader's scale is the same in both sets."""
-    files = one.models.manifest["files"], other.models.manifest["files"]
-    settings = [(s.models.mpp, s.models.views) for s in (one, other)]
-    trees = method != "gbt" or files[0].get(TREES) == files[1].get(TREES)
-    same = one.file_of(method) == other.file_of(method) and one.file_of(method) is not None
-    return same and trees and settings[0] == settings[1]
+    return [*said, _where(one, other, method, names)]
 
 
 def _parts(one: Scored, other: Scored, names: Mapping[str, str]) -> list[str]:

@@ -26,6 +26,7 @@ from pages.parts import state
 from pages.parts.agreement_words import points, with_limits
 from pages.parts.locks import LOCKED
 from pages.parts.store import store
+from pages.parts.words import percent
 
 File = tuple[str, bytes, str]
 SIDE = 192
@@ -211,6 +212,14 @@ def test_two_sets_stand_side_by_side_and_are_not_mixed_across_scales(tmp_path: P
         panes(at)[2].startswith("B: Nuclei features")
         and abs(int(re.findall(r"(\d+) %", panes(at)[2])[0]) - half) <= 1
     )
+    at.session_state[f"{state.COMPARE_WHY}.sets"] = True
+    at.run()
+    assert "Before set B put its score on a reader's scale, both gave" in words(at)
+    [steps] = [t.value for t in at.dataframe if "From the patch to the scores" in t.value]
+    step = "Image to number, before the reader's scale"
+    told = steps.set_index("From the patch to the scores").loc[step]
+    before = case.results[case.current].scores["direct-r"].value
+    assert list(told) == ["–", percent(before)]
     two_by_two(at)
     chosen(at, state.COMPARE_A).set_value("A: Nuclei maps").run()
     chosen(at, state.COMPARE_B).set_value("B: Nuclei maps").run()

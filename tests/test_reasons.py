@@ -138,6 +138,36 @@ def test_a_map_that_does_not_add_up_to_the_score_is_worth_nothing(models: ModelS
     assert "adds" not in found.reasons[0]
 
 
+def test_reasons_on_a_reader_s_scale_are_of_the_scores_before_it(models: ModelSet) -> None:
+    def why(shown: dict[str, float], before: dict[str, float]) -> Gap:
+        result = replace(patch_result(shown), uncalibrated=before)
+        a, b, *_ = shown
+        return why_apart(result, a, b, models, {"direct-r": places(corner(0.8))}, NAMES)
+
+    told = (
+        "Before the scores were put on the reader's scale, Number gave 20 %, 18 points more than "
+        "Features (2 %). What follows explains that gap, not the one above."
+    )
+    for shown in ({"gbt": 0.1, "direct-r": 0.6}, {"gbt": 0.4, "direct-r": 0.3}):
+        found = why(shown, {"gbt": 0.02, "direct-r": 0.2})
+        assert found.points == round(100 * abs(shown["direct-r"] - shown["gbt"]))
+        assert found.reasons[0] == told
+        assert "that adds 20 points to it" in found.reasons[1]
+        assert "Features gives 2 %." in found.reasons[2]
+    same = why({"gbt": 0.1, "direct-r": 0.6}, {"gbt": 0.2, "direct-r": 0.202})
+    assert same.points == 50
+    assert same.reasons == (
+        "Before the scores were put on the reader's scale, both gave 20 %, so that scale alone "
+        "makes the gap.",
+    )
+    before = {"combined": 0.3, "gbt": 0.1, "cascade": 0.3, "direct-r": 0.5, "direct-c": 0.3}
+    mean = why({m: v / 2 + 0.02 for m, v in before.items()}, before).reasons
+    assert (
+        mean[1]
+        == "Combined is the mean of Features (10 %), Maps (30 %), Number (50 %) and Grade (30 %)."
+    )
+
+
 def test_where_no_place_differs_none_is_named(models: ModelSet) -> None:
     found = why_apart(
         patch_result({"gbt": 0.05, "direct-r": 0.2}),

@@ -329,10 +329,12 @@ def test_end_to_end_a_known_reader_is_found_again(models, scored, recalibrated, 
     for old, new in zip(before, after, strict=True):
         assert new.scale == "reader: A.B., north"
         assert new.model_sha256 == made.sha256
+        assert old.uncalibrated == {}
         off.append(abs(new.scores["gbt"].value - wanted[new.image]))
         for method, score in new.scores.items():
             mapped = float(made.calibration(method)(old.scores[method].value))
             assert score.value == pytest.approx(mapped, abs=1e-6)
+            assert new.uncalibrated[method] == old.scores[method].value
             assert 0 <= score.low <= score.value <= score.high <= 1
             assert (score.low, score.high) == pytest.approx(
                 made.interval(method).limits(score.value, None)

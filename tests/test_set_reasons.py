@@ -105,6 +105,25 @@ def test_another_scale_is_said_and_no_interval_is_compared() -> None:
     assert "not on one scale" in same.reasons[0]
 
 
+def test_reasons_are_of_the_scores_before_a_reader_s_scale() -> None:
+    result = replace(patch_result({"gbt": 0.6}), uncalibrated={"gbt": 0.15}, base_value=0.25)
+    found = why_sets_apart(told("A", 0.2), told("B", result), "gbt", NAMES)
+    assert found.points == 40
+    assert found.reasons[0] == (
+        "Before set B put its score on a reader's scale, set A gave 20 %, 5 points more than set "
+        "B (15 %). What follows explains that gap, not the one above."
+    )
+    assert "An average patch scores 5 points higher in set A." in found.reasons
+    one, two = (
+        told(label, replace(patch_result({"gbt": value}), uncalibrated={"gbt": 0.3}))
+        for label, value in (("A", 0.5), ("B", 0.2))
+    )
+    assert why_sets_apart(one, two, "gbt", NAMES).reasons == (
+        "Before set A and set B put their scores on a reader's scale, both gave 30 %, so those "
+        "scales alone make the gap.",
+    )
+
+
 def test_of_a_mean_the_part_that_differs_most_is_spoken_of() -> None:
     one = told("A", patch_result(ALL))
     two = told("B", patch_result(ALL | {"direct-c": 0.7, "combined": 0.4}))

@@ -7,10 +7,16 @@ import streamlit as st
 
 from cellularity_core.export import file_stem
 from cellularity_core.patch import Patch
+from cellularity_core.results import PatchResult
 from db.records import ReadingRecord
 from pages.parts import state
 from pages.parts.compare_data import Rater, Side
-from pages.parts.differences import MAP_NAME, differences_expander, place_picture
+from pages.parts.differences import (
+    MAP_NAME,
+    differences_expander,
+    place_picture,
+    shown_score,
+)
 from pages.parts.explanation import warnings
 from pages.parts.markdown import plain
 from pages.parts.score_cards import score_cards
@@ -66,10 +72,10 @@ def opened(
     )
     if case.view is None or case.view[0] != what:
         found = dict(zip((side.label for side in sides), engines, strict=True))
-        panes = [_pane(patch, views.get(name), found) for name in wanted] or [Pane(BARE)]
+        of = {side.label: side.results[patch.sha256] for side in sides}
+        panes = [_pane(patch, views.get(name), found, of) for name in wanted] or [Pane(BARE)]
         name = f"{file_stem(patch.name)}-compared.png"
-        results = [side.results[patch.sha256] for side in sides]
-        case.view = (what, drawing(patch.pixels, patch.mpp, panes, name, results))
+        case.view = (what, drawing(patch.pixels, patch.mpp, panes, name, list(of.values())))
     viewer(case.view[1], key=state.COMPARE_VIEWER)
     for side, on in zip(sides, engines, strict=True):
         of = f" of set {side.label}" if side.label else ""
@@ -84,7 +90,12 @@ def _at_first(views: Mapping[str, Rater]) -> list[str]:
     return [BARE, *(name for name, rater in views.items() if rater.method == "gbt")]
 
 
-def _pane(patch: Patch, rater: Rater | None, engines: Mapping[str, Engine]) -> Pane:
+def _pane(
+    patch: Patch,
+    rater: Rater | None,
+    engines: Mapping[str, Engine],
+    results: Mapping[str, PatchResult],
+) -> Pane:
     """What one method sees, its score above it; the patch alone where it gives no map."""
     if rater is None:
         return Pane(BARE)
@@ -94,6 +105,7 @@ def _pane(patch: Patch, rater: Rater | None, engines: Mapping[str, Engine]) -> P
         if places is None:
             return Pane(f"{title} (of the whole picture, no map)")
         picture = place_picture(places, patch.pixels.shape[:2])
+        title = f"{rater.name}: {shown_score(results[rater.side], rater.method)}"
         return Pane(title, overlay=picture, overlay_name=MAP_NAME)
     found = scored(patch, engines[rater.side])
     return Pane(title, found.layers, found.result.nuclei, rater.method)

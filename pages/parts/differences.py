@@ -95,7 +95,7 @@ def _maps(
 ) -> None:
     panes = [Pane("Nuclei marked", scored(patch, on).layers, result.nuclei, method="gbt")]
     for method, found in places.items():
-        title = f"{METHOD_NAMES[method]}: {percent(result.scores[method].value)}"
+        title = f"{METHOD_NAMES[method]}: {shown_score(result, method)}"
         picture = place_picture(found, patch.pixels.shape[:2])
         panes.append(Pane(title, overlay=picture, overlay_name=MAP_NAME))
     name = f"{file_stem(patch.name)}-places.png"
@@ -117,6 +117,12 @@ def _maps(
             f"No such map for {names}: it averages what it sees before it scores, so no place "
             "has a score of its own."
         )
+
+
+def shown_score(result: PatchResult, method: str) -> str:
+    """A score above its map, with the one that the map is of where that is another."""
+    score, before = percent(result.scores[method].value), result.uncalibrated.get(method)
+    return score if before is None else f"{score} ({percent(before)} before the reader's scale)"
 
 
 def place_picture(found: PlaceMap, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:

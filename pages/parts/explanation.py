@@ -46,6 +46,8 @@ def chain(result: PatchResult) -> None:
     moved = float(result.contributions.sum())
     largest = explain(result.features, result.contributions, top=1)[0]
     direction = "up" if moved > 0 else "down"
+    before = result.uncalibrated.get("gbt")
+    scaled = "" if before is None else f": {percent(before)}, put on the reader's scale"
     steps = (
         (
             "Mask",
@@ -63,7 +65,11 @@ def chain(result: PatchResult) -> None:
             _points(moved),
             f"{direction} from {percent(result.base_value)}, an average patch (SHAP)",
         ),
-        ("Score", percent(result.scores["gbt"].value), "cellularity by the decision trees"),
+        (
+            "Score",
+            percent(result.scores["gbt"].value),
+            f"cellularity by the decision trees{scaled}",
+        ),
     )
     step_cards([(f"{n} {name}", value, text) for n, (name, value, text) in enumerate(steps, 1)])
 
@@ -84,8 +90,14 @@ def explanation(result: PatchResult, gain: Mapping[str, float]) -> None:
         key=state.WATERFALL,
         config={"displayModeBar": False, "scrollZoom": False},
     )
+    before = result.uncalibrated.get("gbt", score.value)
     if not 0.0 <= raw <= 1.0:
-        st.caption(f"The sum {raw:.2f} is outside 0 to 1; the score is {percent(score.value)}.")
+        st.caption(f"The sum {raw:.2f} is outside 0 to 1; the score is {percent(before)}.")
+    if "gbt" in result.uncalibrated:
+        st.caption(
+            f"These reasons are of {percent(before)}, the score before it was put on the reader's "
+            f"scale, where it is {percent(score.value)}."
+        )
     counts = result.nuclei.counts()
     found = ", ".join(f"{counts[cell]} {cell}" for cell in reversed(CLASSES))
     st.markdown(f"**Nuclei found:** {len(result.nuclei)} ({found}).")

@@ -107,5 +107,8 @@ def chain(patch: Patch, on: Engine, found: Scored) -> dict[str, str]:
         limits = ""
         if score.low is not None and score.high is not None:
             limits = f" ({100 * score.low:.0f} to {100 * score.high:.0f})"
+        if method in result.uncalibrated:
+            name = f"{METHOD_NAMES[method]}, before the reader's scale"
+            steps[name] = percent(result.uncalibrated[method])
         steps[METHOD_NAMES[method]] = f"{percent(score.value)}{limits}"
     return steps
