@@ -224,6 +224,13 @@ def serving(folder: Path, database: Path) -> Iterator[tuple[str, int]]:
             server.wait()
 
 
+def told(folder: Path) -> dict[str, int]:
+    """What the server last wrote of what it holds; nothing where it has not written yet."""
+    file = folder / "held.json"
+    found: dict[str, int] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
+
+
 def look(pid: int, folder: Path, began: float) -> Sample:
     """What the server takes now; NaN for memory and processor where there is no /proc."""
     rss = cpu = float("nan")
@@ -231,9 +238,7 @@ def look(pid: int, folder: Path, began: float) -> Sample:
         [kib] = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
         times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         rss, cpu = int(kib) / 1024, (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
-    file = folder / "held.json"
-    held = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return Sample(time.monotonic() - began, rss, cpu, os.getloadavg()[0], held)
+    return Sample(time.monotonic() - began, rss, cpu, os.getloadavg()[0], told(folder))
 
 
 def growth(samples: list[Sample]) -> list[float] | None:
@@ -304,8 +309,8 @@ def check(database: Path, study: int, log: Log) -> None:
     engine.dispose()
 
 
-def report(log: Log, samples: list[Sample]) -> dict[str, Any]:
-    """The figures."""
+def report(log: Log, samples: list[Sample], held: dict[str, int]) -> dict[str, Any]:
+    """The figures; `held` is what the server said when it ended."""
     actions = {
         what: {
             "n": len(taken),
@@ -324,7 +329,8 @@ def report(log: Log, samples: list[Sample]) -> dict[str, Any]:
         "own_scores_kept": sum(map(len, log.own.values())),
         "uploads_that_waited": sum(place > 0 for place in log.places),
         "longest_queue": max(log.places, default=0),
-        "scorers_made": max((s.held.get("made", 0) for s in samples), default=0),
+        "scorers_made": held.get("made", 0),
+        "collections": held.get("collections", 0),
         "threads": max((s.held.get("threads", 0) for s in samples), default=0),
         "memory_mb": [s.rss for s in samples],
         "memory_at_s": [s.at for s in samples],
@@ -348,6 +354,7 @@ def tell(figures: dict[str, Any], browsers: int, pace: float) -> Iterator[str]:
     waited, longest = figures["uploads_that_waited"], figures["longest_queue"]
     yield f"{waited} uploads were told to wait, with at most {longest} before them.\n"
     yield f"Scorers opened: {figures['scorers_made']}. Threads, at most: {figures['threads']}.\n"
+    yield f"All garbage was collected {figures['collections']} times.\n"
     memory = [mb for mb in figures["memory_mb"] if mb == mb]
     if memory:
         yield f"Memory: {memory[0]:.0f} MB, at most {max(memory):.0f}, at the end {memory[-1]:.0f}"
@@ -378,11 +385,12 @@ def run(
     with serving(folder, database) as (url, pid):
         see = partial(look, pid, folder)
         samples = asyncio.run(drive(url, readers, seconds, pace, files, log, see))
+    held = told(folder)  # with what it wrote at its end
     check(database, study, log)
     for line in (folder / "server.log").read_text(errors="replace").splitlines():
         if "Traceback" in line or " ERROR " in line:
             log.errors[f"the server's log: {line.strip()}"] += 1
-    return report(log, samples)
+    return report(log, samples, held)
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 Started by `load.py`; the app itself knows nothing of it.
 """
 
+import atexit
+import gc
 import json
 import sys
 import threading
@@ -20,9 +22,10 @@ EVERY: Final = 5.0
 
 
 def watch(file: Path) -> None:
-    """Write, every few seconds, how many scorers and threads there are."""
+    """Write, every few seconds and at the end, how many scorers and threads there are."""
     opened: weakref.WeakSet[Scorer] = weakref.WeakSet()
     made = 0
+    one = threading.Lock()
     begin = Scorer.__init__
 
     def counted(self: Scorer, *args: Any, **kwargs: Any) -> None:
@@ -34,14 +37,24 @@ def watch(file: Path) -> None:
     Scorer.__init__ = counted  # type: ignore[method-assign]
 
     def tell() -> None:
-        while True:
-            time.sleep(EVERY)
-            held = {"scorers": len(opened), "made": made, "threads": threading.active_count()}
+        held = {
+            "scorers": len(opened),
+            "made": made,
+            "threads": threading.active_count(),
+            "collections": gc.get_stats()[-1]["collections"],
+        }
+        with one:
             whole = file.with_suffix(".new")
             whole.write_text(json.dumps(held), encoding="utf-8")
             whole.replace(file)
 
-    threading.Thread(target=tell, daemon=True).start()
+    def go_on() -> None:
+        while True:
+            time.sleep(EVERY)
+            tell()
+
+    threading.Thread(target=go_on, daemon=True).start()
+    atexit.register(tell)
 
 
 if __name__ == "__main__":

@@ -53,8 +53,11 @@ def test_a_few_browsers_upload_score_and_read(tmp_path: Path) -> None:
     assert figures["reads_kept"] >= 3
     assert figures["own_scores_kept"] >= 3
     assert figures["scorers_made"] == 1
-    assert figures["actions"]["commit a read"]["n"] == figures["reads_kept"]
-    assert figures["actions"]["move the slider"]["n"] >= 9
+    actions = figures["actions"]
+    assert actions["commit a read"]["n"] == figures["reads_kept"]
+    # One after each run of a page, Streamlit's default, would stop all the others each time.
+    assert figures["collections"] < sum(a["n"] for a in actions.values()) / 2
+    assert actions["move the slider"]["n"] >= 9
     said = "".join(load.tell(figures, 3, 0.1))
     assert "3 browsers" in said and "Errors: 0" in said
 
