@@ -112,6 +112,8 @@ class PatchResult:
         Whose scale the scores are on, e.g. "weak TC".
     precision : str
         What the networks multiplied: "f32" or "bf16".
+    views : int
+        Test-time views that each score is the mean of.
     notes : tuple of str
         How the patch was read, in codes of `notes`.
     uncalibrated : mapping of str to float
@@ -136,6 +138,7 @@ class PatchResult:
     model_sha256: str
     scale: str
     precision: str = "f32"
+    views: int = 1
     notes: tuple[str, ...] = ()
     uncalibrated: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -333,6 +333,7 @@ class Scorer:
             model_sha256=self.model_set.sha256,
             scale=self.model_set.scale,
             precision=self.precision,
+            views=self.views,
             notes=patch.notes,
             uncalibrated={
                 m: float(views.mean())

@@ -35,6 +35,7 @@ def result(image: str = "a.png", **changes: object) -> PatchResult:
         model_set="tested",
         model_sha256="cd" * 32,
         scale="weak TC",
+        views=4,
         notes=("turned", "page-1-of-2"),
         seconds={"read": 0.0123456789},
     )

@@ -162,7 +162,11 @@ def test_every_output_tells_that_a_pixel_size_was_assumed_and_how_a_patch_was_re
     assert FLAGS["pixel-size-assumed"].text in text
     assert notes.sentence("alpha-flattened") in text
 
-    table = ["score", str(tmp_path / "a.png"), "--models", "gbt"]
+    assert (line["views"], row["views"], patch["views"]) == ("1", 1, 1)
+
+    table = ["score", str(tmp_path / "a.png"), "--models", "gbt", "--tta", "2"]
+    assert main([*table, "--json", str(tmp_path / "json")]) == 0
+    assert json.loads((tmp_path / "json").read_text())["patches"][0]["views"] == 2
     assert main(table) == 0
     assert "pixel-size-assumed" in capsys.readouterr().out
     assert main([*table, "--mpp", "0.5"]) == 0

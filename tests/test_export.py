@@ -57,6 +57,7 @@ def test_json_is_the_documented_structure() -> None:
                 "counts": {"normal": 1, "lymphocyte": 1, "malignant": 1},
                 "quality": {"flags": ["out-of-focus", "no-colour"], "reliable": False},
                 "precision": "f32",
+                "views": 4,
                 "seconds": {"read": 0.012346},
             }
         ],
@@ -78,10 +79,11 @@ def test_csv_row_has_each_method_its_limits_counts_and_models() -> None:
     assert text == (
         "image,width,height,mpp,gbt,gbt_low,gbt_high,cascade,cascade_low,cascade_high,"
         "direct-r,direct-r_low,direct-r_high,direct-c,direct-c_low,direct-c_high,"
-        "combined,combined_low,combined_high,normal,lymphocyte,malignant,flags,reliable,notes,model_set,model_sha256,scale,precision,sha256,software,purpose\n"
+        "combined,combined_low,combined_high,normal,lymphocyte,malignant,flags,reliable,notes,model_set,model_sha256,scale,precision,views,sha256,software,purpose\n"
         "a.png,64,80,0.5,0.333333,0.1,0.6,0.25,0.125,0.5,,,,,,,,,,"
         f"1,1,1,out-of-focus;no-colour,false,turned;page-1-of-2,tested,{'cd' * 32},"
-        f"weak TC,f32,{'ab' * 32},cellularity {__version__},Research use only - not for diagnosis\n"
+        f"weak TC,f32,4,{'ab' * 32},cellularity {__version__},"
+        "Research use only - not for diagnosis\n"
     )
 
 

@@ -25,6 +25,7 @@ FACTS = (
     "cd" * 32,
     "weak TC scale, not a pathologist's",
     f"cellularity {__version__}",
+    "f32 (single precision), mean of 4 test-time views of a patch",
 )
 
 

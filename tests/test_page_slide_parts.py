@@ -124,9 +124,14 @@ def test_files_name_the_slide_and_carry_the_bed(run: slide_run.Run, tmp_path: Pa
     tiles = json.loads(geojson(run, None))
     assert tiles["cellularity"]["slide"] == "a.tif"
     assert "region" not in tiles["features"][0]["properties"]["measurements"]
-    with tifffile.TiffFile(io.BytesIO(ome_tiff(run))) as file:
+    assert tiles["cellularity"]["reliable"] == "yes"
+    with tifffile.TiffFile(io.BytesIO(ome_tiff(run, None))) as file:
         assert file.is_ome and "a.tif" in str(file.ome_metadata)
-        assert "Research use only" in str(file.ome_metadata)
+        assert "Research use only. Reliable: yes" in str(file.ome_metadata)
+    outside = shapely.box(9 * SIDE, 0, 9 * SIDE + 9, 9)
+    assert json.loads(geojson(run, outside))["cellularity"]["reliable"] == (
+        "NO. The region has no tissue."
+    )
     again = tmp_path / "bed.geojson"
     again.write_text(region_geojson(bed, "Tumour bed", "a.tif"))
     assert read_region(again, SIDE, SIDE).equals(bed)

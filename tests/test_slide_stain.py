@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,12 @@ def test_another_stain_is_scored_on_request_and_has_no_mean(tmp_path: Path) -> N
     assert found["reliable"] is False
     assert found["tissue"]["mean"] == {"gbt": None, "combined": None}
     assert np.isnan(tifffile.imread(tmp_path / "ihc" / "maps.ome.tif")[0]).all()
-    feature = json.loads((tmp_path / "ihc" / "tiles.geojson").read_text())["features"][0]
+    with tifffile.TiffFile(tmp_path / "ihc" / "maps.ome.tif") as file:
+        assert f"Reliable: NO. {summary.NOT_HE}" in unescape(str(file.ome_metadata))
+    tiles = json.loads((tmp_path / "ihc" / "tiles.geojson").read_text())
+    assert tiles["cellularity"]["reliable"] == f"NO. {summary.NOT_HE}"
+    assert (tiles["cellularity"]["views"], tiles["cellularity"]["precision"]) == (1, "f32")
+    feature = tiles["features"][0]
     assert feature["properties"]["classification"]["name"] == "not fit to score"
     assert "gbt" not in feature["properties"]["measurements"]
     # were all tiles fit after all, the summary would still say what was seen

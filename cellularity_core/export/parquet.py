@@ -36,7 +36,7 @@ class ParquetTable:
         import pyarrow as pa
         from pyarrow import parquet
 
-        kinds = dict.fromkeys(("width", "height", *CLASSES), pa.int32())
+        kinds = dict.fromkeys(("width", "height", "views", *CLASSES), pa.int32())
         kinds |= dict.fromkeys(_TEXT, pa.string())
         kinds |= {"reliable": pa.bool_()}
         self._schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])

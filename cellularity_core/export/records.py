@@ -39,6 +39,7 @@ def provenance(result: PatchResult) -> dict[str, str | float | bool | None]:
         "model_sha256": result.model_sha256,
         "scale": result.scale,
         "precision": result.precision,
+        "views": result.views,
         "reliable": result.quality.reliable,
         "flags": ";".join(result.quality.flags),
         "notes": ";".join(result.notes),
@@ -79,6 +80,7 @@ def patch_record(result: PatchResult) -> dict[str, Any]:
             "reliable": result.quality.reliable,
         },
         "precision": result.precision,
+        "views": result.views,
         "seconds": {stage: number(seconds) for stage, seconds in result.seconds.items()},
     }
 

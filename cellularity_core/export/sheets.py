@@ -41,6 +41,8 @@ Facts = Sequence[tuple[str, str]]
 
 REASONS: Final = 6
 
+ARITHMETIC: Final = {"f32": "single precision", "bf16": "bfloat16"}
+
 _MISSING: Final = Score(None, None, None)
 
 _NAME: Final = ParagraphStyle("name", parent=TITLE, fontSize=12, leading=15, spaceAfter=2)
@@ -119,6 +121,7 @@ def pdf(
     models = [
         ("Model set", model_set),
         ("Checksum of the models", model_sha256),
+        *_computed([entry.result for entry in sheets]),
         ("Scale", scale_note(scale)),
         ("Software", SOFTWARE),
         ("Purpose", PURPOSE),
@@ -136,6 +139,17 @@ def pdf(
         foot=f"{SOFTWARE}, model set {model_set} {model_sha256[:16]}",
         creator=SOFTWARE,
     )
+
+
+def _computed(results: Sequence[PatchResult]) -> list[tuple[str, str]]:
+    """What the networks multiplied and how many views were averaged: the same for all."""
+    ways = dict.fromkeys((result.precision, result.views) for result in results)
+    told = "; ".join(
+        f"{precision} ({ARITHMETIC.get(precision, precision)}), "
+        + ("1 view of a patch" if views == 1 else f"mean of {views} test-time views of a patch")
+        for precision, views in ways
+    )
+    return [("Networks", told)] if told else []
 
 
 def _counted(count: int) -> str:

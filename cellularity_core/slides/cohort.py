@@ -207,7 +207,7 @@ def _report(
     from pyarrow import parquet
 
     kinds = dict.fromkeys(texts, pa.string()) | {"reliable": pa.bool_()}
-    kinds |= dict.fromkeys(("width", "height", *CLASSES), pa.int64())
+    kinds |= dict.fromkeys(("width", "height", "views", *CLASSES), pa.int64())
     schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
     with whole_file(out / f"{REPORT}.parquet") as file:
         parquet.write_table(pa.Table.from_pylist(rows, schema=schema), file)

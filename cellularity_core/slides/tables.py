@@ -20,22 +20,24 @@ PLACE: Final = ("row", "column", "x", "y", "width", "height")
 Share = float | None
 
 
-def columns(methods: Sequence[str], about: Mapping[str, str]) -> list[str]:
+About = Mapping[str, str | int]
+"""What is the same of all tiles: the slide, and what scored it."""
+
+
+def columns(methods: Sequence[str], about: About) -> list[str]:
     """Columns of the table of tiles; `about` holds what is the same in every row."""
     limits = [f"{method}{end}" for method in methods for end in ("", "_low", "_high")]
     return [*PLACE, "tissue", "region", *limits, *CLASSES, "flags", "reliable", *about]
 
 
-def rows(
-    results: Iterable[tuple[TileResult, Share]], about: Mapping[str, str]
-) -> Iterator[dict[str, Any]]:
+def rows(results: Iterable[tuple[TileResult, Share]], about: About) -> Iterator[dict[str, Any]]:
     """Tiles as rows of `columns`.
 
     Parameters
     ----------
     results : iterable of (TileResult, float or None)
         With the share of the tile that lies in the region drawn, None where there is none.
-    about : mapping of str to str
+    about : mapping of str to str or int
     """
     for result, share in results:
         row: dict[str, Any] = {name: getattr(result.tile, name) for name in PLACE}
@@ -61,7 +63,7 @@ def write_parquet(file: BinaryIO, entries: Iterable[dict[str, Any]], names: Sequ
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = dict.fromkeys((*PLACE, *CLASSES), pa.int32()) | {"reliable": pa.bool_()}
+    kinds = dict.fromkeys((*PLACE, *CLASSES, "views"), pa.int32()) | {"reliable": pa.bool_()}
     numbers = {"tissue", "region"} | {n for n in names if f"{n}_low" in names or n.endswith("_low")}
     numbers |= {name for name in names if name.endswith("_high")}
     kinds |= dict.fromkeys(numbers, pa.float64())
@@ -72,7 +74,7 @@ def write_parquet(file: BinaryIO, entries: Iterable[dict[str, Any]], names: Sequ
 
 
 def write_geojson(
-    file: BinaryIO, results: Iterable[tuple[TileResult, Share]], about: Mapping[str, str]
+    file: BinaryIO, results: Iterable[tuple[TileResult, Share]], about: About
 ) -> None:
     """Tiles with tissue as GeoJSON that QuPath imports as tile objects with measurements.
 
@@ -84,7 +86,7 @@ def write_geojson(
     mark = "\n"
     for result, share in results:
         if "no-tissue" not in result.quality.flags:
-            feature = json.dumps(_feature(result, share, about["scale"]), allow_nan=False)
+            feature = json.dumps(_feature(result, share, str(about["scale"])), allow_nan=False)
             file.write(f"{mark}{feature}".encode())
             mark = ",\n"
     file.write(b"\n]}\n")

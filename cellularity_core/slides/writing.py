@@ -60,17 +60,17 @@ def write(
             yield result, None if region is None else next(covered(region, [result.tile]))
 
     named = {"slide": slide.name} | about
+    judged = about | {"reliable": reliability(whole, inside)}
     names = tables.columns(scoring.methods, named)
     with whole_file(folder / "tiles.csv") as file:
         tables.write_csv(file, tables.rows(results(), named), names)
     with whole_file(folder / "tiles.parquet") as file:
         tables.write_parquet(file, tables.rows(results(), named), names)
     with whole_file(folder / "tiles.geojson") as file:
-        tables.write_geojson(file, results(), named)
+        tables.write_geojson(file, results(), named | judged)
     drawn = maps.maps_of(store.results(), slide.grid.shape, scoring.methods)
-    note = f"Scale: {about['scale']}. Model set {about['model_set']}. {USE} {wrong or ''}".strip()
     with whole_file(folder / "maps.ome.tif") as file:
-        maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, note)
+        maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, map_note(judged))
     _draw(slide, drawn, folder, scoring.methods, about, wrong)
     notes = _notes(slide, {"tissue": whole, "region": inside}, scoring.methods, wrong)
     if wrong != NOT_HE and (other := other_stain(store)):
@@ -79,8 +79,6 @@ def write(
     summary = about | {
         "interval": INTERVAL,
         "mean_interval": LEVEL,
-        "views": scoring.views,
-        "precision": scoring.precision,
         "slide": {
             "name": slide.name,
             "sha256": store.fact("slide"),
@@ -101,13 +99,32 @@ def write(
     return summary
 
 
-def described(scoring: "Scoring") -> dict[str, str]:
+def map_note(judged: Mapping[str, str | int]) -> str:
+    """What a map that travels alone says of its scores, and whether to rely on them."""
+    return (
+        f"Scale: {judged['scale']}. Model set {judged['model_set']}. {judged['use']} "
+        f"Reliable: {judged['reliable']}"
+    )
+
+
+def reliability(whole: Area, inside: Area | None) -> str:
+    """Whether scores of a slide and of a region on it can be relied on; why not, where not."""
+    if wrong := verdict(whole):
+        return f"NO. {wrong}"
+    if inside is None or (there := verdict(inside)) is None:
+        return "yes"
+    return f"NO. In the region: {there}" if inside.tissue_um2 else "NO. The region has no tissue."
+
+
+def described(scoring: "Scoring") -> dict[str, str | int]:
     """What every file says of its scores."""
     return {
         "software": export.SOFTWARE,
         "model_set": scoring.model_set.name,
         "model_sha256": scoring.model_set.sha256,
         "scale": scoring.model_set.scale,
+        "precision": scoring.precision,
+        "views": scoring.views,
         "use": USE,
     }
 
@@ -117,7 +134,7 @@ def _draw(
     drawn: Mapping[str, maps.Map],
     folder: Path,
     methods: Sequence[str],
-    about: Mapping[str, str],
+    about: Mapping[str, str | int],
     wrong: str | None,
 ) -> None:
     with Image.open(folder / OVERVIEW) as image:
@@ -129,7 +146,7 @@ def _draw(
         f"Tiles of {slide.tile_um:.0f} um, smoothed",
         f"Scale: {about['scale']}",
         f"Model set {about['model_set']}",
-        about["use"],
+        USE,
     )
 
     def draw(kind: str, method: str) -> None:

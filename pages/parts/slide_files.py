@@ -13,10 +13,10 @@ from cellularity_core.slides import tables
 from cellularity_core.slides.region import covered, region_geojson
 from cellularity_core.slides.scoring import TileResult
 from cellularity_core.slides.store import Store
-from cellularity_core.slides.writing import described
+from cellularity_core.slides.writing import described, map_note, reliability
 from pages.parts import state
 from pages.parts.slide_bed import BED
-from pages.parts.slide_run import Run, maps
+from pages.parts.slide_run import Run, maps, sums
 
 MAP: Final = "Maps (OME-TIFF, for QuPath and Fiji)"
 GEOJSON: Final = "Tiles (GeoJSON, for QuPath)"
@@ -30,7 +30,7 @@ def slide_files(run: Run, bed: BaseGeometry | None, method: str) -> None:
     """A choice of what to save, and the button that saves it."""
     st.subheader("Files", anchor=False)
     made: dict[str, tuple[str, str, Callable[[], bytes]]] = {
-        MAP: (".ome.tif", "image/tiff", lambda: ome_tiff(run)),
+        MAP: (".ome.tif", "image/tiff", lambda: ome_tiff(run, bed)),
         GEOJSON: ("-tiles.geojson", "application/geo+json", lambda: geojson(run, bed)),
         CSV: ("-tiles.csv", "text/csv", lambda: csv(run, bed)),
     }
@@ -59,9 +59,15 @@ def slide_files(run: Run, bed: BaseGeometry | None, method: str) -> None:
     st.caption("Every file names the slide, the model set and the scale. Research use only.")
 
 
-def about(run: Run) -> dict[str, str]:
+def about(run: Run) -> dict[str, str | int]:
     """What every row says: the slide, and what scored it."""
     return {"slide": run.slide.name} | described(run.scoring)
+
+
+def judged(run: Run, bed: BaseGeometry | None) -> dict[str, str | int]:
+    """`about`, and whether the scores of the slide and of the bed can be relied on."""
+    found = sums(run, bed, run.scoring.methods[0])
+    return about(run) | {"reliable": reliability(found.whole, found.bed)}
 
 
 def _results(store: Store, bed: BaseGeometry | None) -> Iterator[tuple[TileResult, float | None]]:
@@ -80,15 +86,14 @@ def csv(run: Run, bed: BaseGeometry | None) -> bytes:
 
 def geojson(run: Run, bed: BaseGeometry | None) -> bytes:
     """Tiles as QuPath imports them."""
-    buffer = io.BytesIO()
+    buffer, said = io.BytesIO(), judged(run, bed)  # which has the store for itself
     with run.store() as store:
-        tables.write_geojson(buffer, _results(store, bed), about(run))
+        tables.write_geojson(buffer, _results(store, bed), said)
     return buffer.getvalue()
 
 
-def ome_tiff(run: Run) -> bytes:
+def ome_tiff(run: Run, bed: BaseGeometry | None) -> bytes:
     """All maps as the channels of one pyramid."""
-    buffer, said = io.BytesIO(), about(run)
-    note = f"Scale: {said['scale']}. Model set {said['model_set']}. {said['use']}"
+    buffer, note = io.BytesIO(), map_note(judged(run, bed))
     drawing.write_ome_tiff(buffer, maps(run), run.slide.tile_um, run.slide.name, note)
     return buffer.getvalue()
