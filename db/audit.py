@@ -4,7 +4,7 @@ Every function that writes ends with `record`, in the same transaction. Writers
 take turns (`db.session`), so the chain has one end.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from db import chain
 from db.schema import AuditContent, AuditEvent, Base, utcnow
 
-SALTED: Final = frozenset({"patch", "image", "case"})
+SALTED: Final = frozenset({"patch", "image", "case", "sight"})
 """Entities whose columns may be erased: hashes of their rows are salted like contents."""
 
 ERASURE: Final = "erasure"
@@ -114,7 +114,58 @@ def append(
     `row` holds all columns of the row as the event leaves it, or is None where it
     leaves none.
     """
+    told, kept = _linked(
+        head(session),
+        actor=actor,
+        action=action,
+        entity=entity,
+        entity_id=entity_id,
+        content=content,
+        row=row,
+    )
+    session.execute(insert(AuditEvent).values(**told))
+    session.execute(insert(AuditContent).values(**kept))
+    return int(told["sequence"])
+
+
+def record_all(session: Session, *, actor: str, action: str, entities: Sequence[Base]) -> None:
+    """Append an event for each of new rows that were put in.
+
+    In a few statements however many they are: writers wait for each other.
+    """
     last = head(session)
+    events, contents = [], []
+    for entity in entities:
+        values = columns_of(entity)
+        [key] = inspect(type(entity)).primary_key_from_instance(entity)
+        told, kept = _linked(
+            last,
+            actor=actor,
+            action=action,
+            entity=entity.__tablename__,
+            entity_id=int(key),
+            content={"old": None, "new": values},
+            row=values,
+        )
+        last = Head(told["sequence"], told["hash"])
+        events.append(told)
+        contents.append(kept)
+    if events:
+        session.execute(insert(AuditEvent), events)
+        session.execute(insert(AuditContent), contents)
+
+
+def _linked(
+    last: Head,
+    *,
+    actor: str,
+    action: str,
+    entity: str,
+    entity_id: int,
+    content: Mapping[str, Any],
+    row: Mapping[str, Any] | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The event that follows `last`, and its content."""
     salt = chain.new_salt()
     text = chain.canonical(content)
     hashed = None if row is None else chain.row_hash(entity, row, salt if entity in SALTED else "")
@@ -129,11 +180,8 @@ def append(
         "content_hash": chain.content_hash(salt, text),
         "prev_hash": last.hash,
     }
-    session.execute(insert(AuditEvent).values(**told, hash=chain.event_hash(**told)))
-    session.execute(
-        insert(AuditContent).values(sequence=last.sequence + 1, salt=salt, content=text)
-    )
-    return last.sequence + 1
+    kept = {"sequence": told["sequence"], "salt": salt, "content": text}
+    return told | {"hash": chain.event_hash(**told)}, kept
 
 
 def head(session: Session) -> Head:

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import not_, or_, select
 from sqlalchemy.orm import Session
 
-from db import audit, look_alikes, readers
+from db import audit, look_alikes, readers, sights
 from db.errors import RecordError
 from db.schema import (
     Assignment,
@@ -98,8 +98,9 @@ def _note(
 def has_met_models(session: Session, task: Assignment, person: Reader) -> bool:
     """Whether the records tell that this reader saw the models' output for the tissue.
 
-    An earlier second score after AI, a reveal, or a score outside a study, behind
-    which the page shows the models; of the patch itself or of a look-alike.
+    An earlier second score after AI, a reveal, a score outside a study, behind which the
+    page shows the models, or their scores on a page outside a study; of the patch itself
+    or of a look-alike.
     """
     scored = select(Reading.patch_id).where(
         Reading.reader_id == person.id,
@@ -119,7 +120,9 @@ def has_met_models(session: Session, task: Assignment, person: Reader) -> bool:
     )
     shown = look_alikes.marks(session, select(Case.patch_id).where(Case.id == task.case_id))
     met = look_alikes.marks(session, scored) + look_alikes.marks(session, revealed)
-    return look_alikes.first_alike(shown, met, look_alikes.SAME_BITS) is not None
+    if look_alikes.first_alike(shown, met, look_alikes.SAME_BITS) is not None:
+        return True
+    return sights.has_seen(session, person, shown)
 
 
 @dataclass(frozen=True, slots=True)

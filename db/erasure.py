@@ -26,6 +26,7 @@ from db.schema import (
     ModelScore,
     Patch,
     Reading,
+    Sight,
     Study,
 )
 from db.session import place
@@ -109,6 +110,9 @@ def erase_patient(
                 content={"old": None, "new": ERASED},
                 row=None,
             )
+    for sight in _sights_of(session, patch_ids):
+        sight.turned = None
+        audit.record(session, actor=actor, action="erase", entity=sight, new=ERASED)
     for case in cases:
         case.patient = None
         audit.record(session, actor=actor, action="erase", entity=case, new=ERASED)
@@ -150,6 +154,12 @@ def _cases_of(
     return session.scalars(same).all(), patch_ids
 
 
+def _sights_of(session: Session, patch_ids: list[int]) -> Sequence[Sight]:
+    """Notes that the models' scores of these patches were seen."""
+    pixels = select(Patch.sha256).where(Patch.id.in_(patch_ids))
+    return session.scalars(select(Sight).where(Sight.sha256.in_(pixels)).order_by(Sight.id)).all()
+
+
 def _counted(
     session: Session, cases: Sequence[Case], patch_ids: list[int], about: list[int]
 ) -> ErasureRecord:
@@ -171,6 +181,7 @@ def _events_about(session: Session, cases: Sequence[Case], patch_ids: list[int])
     rows["case"] = case_ids
     rows["patch"] = rows["image"] = patch_ids
     rows["reading"] = list(readings)
+    rows["sight"] = [sight.id for sight in _sights_of(session, patch_ids)]
     for entity, condition in (
         (Amendment, Amendment.reading_id.in_(readings)),
         (ModelScore, ModelScore.patch_id.in_(patch_ids)),
@@ -204,7 +215,7 @@ def scrub(engine: Engine) -> None:
     try:
         if engine.dialect.name == "postgresql":
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                for table in ("patch", "image", '"case"', "audit_content"):
+                for table in ("patch", "image", '"case"', "sight", "audit_content"):
                     connection.execute(text(f"VACUUM FULL {table}"))
             return
         raw = engine.raw_connection()

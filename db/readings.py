@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import audit, blinding, look_alikes, members, patches, readers, steps
+from db import audit, blinding, look_alikes, members, patches, readers, sights, steps
 from db.errors import RecordError
 from db.reading_lists import AmendmentRecord, ReadingRecord, plain, plain_amendment
 from db.schema import Amendment, Assignment, Reader, Reading, utcnow
@@ -47,7 +47,8 @@ def add_reading(
     cellularity : float
         In [0, 1].
     seen_models : bool
-        Whether any model's output for this patch was on the reader's screen.
+        Whether any model's output for this patch was on the reader's screen. Kept as true
+        also where the records know that it was, in whatever session.
     software : str
         Name and version of what was used.
     phash : str, optional
@@ -81,7 +82,7 @@ def add_reading(
         ),
         reader=person,
         cellularity=score,
-        seen_models=bool(seen_models),
+        seen_models=bool(seen_models) or sights.has_seen(session, person, [mark]),
         software=software,
         phase="free",
         mpp=patches.pixel_size(mpp),

@@ -46,6 +46,7 @@ from db.scores import (
     model_scores_of,
     model_sets_of,
 )
+from db.sights import note_sights, unnoted
 from db.steps import (
     AssignmentRecord,
     NotQualified,
@@ -132,6 +133,7 @@ __all__ = [
     "model_scores_of",
     "model_sets_of",
     "next_assignment",
+    "note_sights",
     "noted_heads",
     "open_study",
     "own_readings",
@@ -146,6 +148,7 @@ __all__ = [
     "study",
     "study_readings",
     "to_erase",
+    "unnoted",
     "verify",
     "visit",
 ]

@@ -1,6 +1,6 @@
 """Tables. Changed only through a migration in `db.migrations`.
 
-Readings, amendments, model scores, consensus, assignments and audit events are
+Readings, amendments, model scores, consensus, assignments, sights and audit events are
 append-only: triggers refuse a change or a removal (`db.migrations.triggers`).
 """
 
@@ -334,6 +334,26 @@ class Consensus(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
     case: Mapped[Case] = relationship()
+
+
+class Sight(Base):
+    """A patch whose models' scores were put before a reader's eyes outside a study.
+
+    It stands apart from `Patch`, as neither name nor pixels of it are kept. `turned` as there;
+    nothing but that changes, where a patient is erased.
+    """
+
+    __tablename__ = "sight"
+    __table_args__ = (
+        UniqueConstraint("reader_id", "sha256"),
+        CheckConstraint("length(sha256) = 64", name="sha256_length"),
+        Index(None, "sha256"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reader_id: Mapped[int] = mapped_column(ForeignKey("reader.id"))
+    sha256: Mapped[str] = mapped_column(String(64))
+    turned: Mapped[str | None] = mapped_column(String(135))
 
 
 class AuditEvent(Base):

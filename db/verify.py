@@ -31,6 +31,7 @@ from db.schema import (
     Patch,
     Reader,
     Reading,
+    Sight,
     Study,
 )
 
@@ -45,6 +46,7 @@ COVERED: Final[tuple[type[Base], ...]] = (
     Amendment,
     ModelScore,
     Consensus,
+    Sight,
 )
 """Tables of which each row has an event. Assignments are covered by their membership's."""
 

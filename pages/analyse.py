@@ -18,6 +18,7 @@ from pages.parts.reader import Reader, own_score_form, reader_controls
 from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, chosen_engine, score_all, scored
 from pages.parts.sight import in_sight
+from pages.parts.sights import show_to
 from pages.parts.state import Case
 from pages.parts.tour import tour
 from pages.parts.viewer import Pane, drawing, viewer
@@ -48,7 +49,7 @@ def page() -> None:
     own = sight.own
     score_all(case.results, sight.open, models, case.current)
     shown = [patch.sha256 for patch in sight.open if patch.sha256 in case.results]
-    case.shown.update(shown)
+    show_to(case, (case.patches[sha256] for sha256 in shown), reader.name)
     if len(case.patches) > 1:
         batch_table(case, shown, own if reader.name or reader.score_first else None)
         steps(case)

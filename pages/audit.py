@@ -30,6 +30,7 @@ ENTITIES: Final = (
     "reader",
     "sign_in",
     "patch",
+    "sight",
 )
 
 _BEFORE: Final = "audit.before"

@@ -17,6 +17,7 @@ from pages.parts.markdown import plain
 from pages.parts.reader import reader_controls
 from pages.parts.scoring import Engine, chosen_engine, rest, score_all, second_engine
 from pages.parts.sight import Sight, in_sight
+from pages.parts.sights import show_to
 from pages.parts.state import Case
 from pages.parts.withheld import withheld
 from pages.parts.words import scale_note
@@ -49,7 +50,7 @@ def page() -> None:
         same = [patch for patch in sight.open if patch.sha256 in case.results]
         score_all(case.second, same, on, case.current)
     shown = {patch.sha256 for patch in sight.open if patch.sha256 in case.results}
-    case.shown.update(shown)
+    show_to(case, (case.patches[sha256] for sha256 in shown), reader.name)
     sides = _sides(case, engines, shown)
     some = raters(sides, sight.own, reader.name)
     order = by_disagreement(sides, case.patches)

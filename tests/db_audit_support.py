@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from db_support import commit, opened, read_all
+from db_support import commit, mark, opened, read_all, sha
 from sqlalchemy import Engine, create_engine, event, text
 
 from db import records
@@ -16,6 +16,7 @@ GUARDED = (
     "model_score",
     "consensus",
     "assignment",
+    "sight",
     "audit_event",
     "audit_content",
 )
@@ -54,6 +55,8 @@ def fill(engine: Engine) -> None:
         task = records.next_assignment(db, study_id=other.id, reader="Ana")
         assert isinstance(task, records.AssignmentRecord)
         commit(db, task, "Ana", None)
+        seen = {sha(number): [mark(number)] for number in (500, 501)}
+        records.note_sights(db, reader="Kim Weber", seen=seen)
 
 
 def intruder(engine: Engine) -> Engine:

@@ -31,7 +31,7 @@ from cellularity_core.slides.summary import NOT_HE
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 from db import records
 from db.schema import Image
-from db.session import transaction
+from db.session import snapshot, transaction
 from pages.parts import access, locks, reader, slide_bed, slide_run, slide_source, slide_tile
 from pages.parts.slide_source import FOLDER, Desk
 from pages.parts.words import METHOD_NAMES
@@ -347,6 +347,7 @@ def test_another_stain_is_told_before_it_is_scored(
 
 def test_a_tile_is_shown_as_analyse_shows_a_patch(slides: Path) -> None:
     at = scored()
+    at.text_input(key="reader").set_value("Ana").run()
     desk: Desk = at.session_state["slide.desk"]
     key = at.selectbox(key="slide.chosen").value.key
     desk.place[key] = (1, 1)
@@ -355,7 +356,10 @@ def test_a_tile_is_shown_as_analyse_shows_a_patch(slides: Path) -> None:
     assert "Tile 0.26 mm right, 0.26 mm down" in said(at)
     assert said(at).count('data-method="') == 5
     slide = Slide(slides / "a.tif")
-    assert slide.patch(slide.grid.tile(1, 1)).sha256 in at.session_state["case"].shown
+    sha256 = slide.patch(slide.grid.tile(1, 1)).sha256
+    assert sha256 in at.session_state["case"].shown
+    with snapshot(reader.store()) as db:
+        assert records.unnoted(db, reader="Ana", sha256s=[sha256]) == set()
     at.button(key="slide.tile.close").click().run()
     assert 'data-method="' not in said(at)
 

@@ -12,7 +12,7 @@ from alembic import op
 _FUNCTION: Final = "refuse_change"
 
 
-def guard(table: str, keys: Sequence[Sequence[str]] = (("id",),)) -> None:
+def guard(table: str, keys: Sequence[Sequence[str]] = (("id",),), unless: str = "") -> None:
     """Refuse UPDATE and DELETE of `table`, on PostgreSQL TRUNCATE too.
 
     Parameters
@@ -22,8 +22,10 @@ def guard(table: str, keys: Sequence[Sequence[str]] = (("id",),)) -> None:
         Columns of its primary key and of each unique constraint. On SQLite
         ``INSERT OR REPLACE`` removes the rows that clash in one of them without
         firing a trigger, so an INSERT that clashes is refused.
+    unless : str
+        Condition on OLD and NEW under which a row may be updated; none: never.
     """
-    _create(table, "update", "UPDATE", "")
+    _create(table, "update", "UPDATE", f"NOT ({unless})" if unless else "")
     _create(table, "delete", "DELETE", "")
     _no_replace(table, keys)
 
@@ -31,12 +33,10 @@ def guard(table: str, keys: Sequence[Sequence[str]] = (("id",),)) -> None:
 def guard_content() -> None:
     """Let the content of an audit event be erased, and nothing else be done to it."""
     erased = (
-        "NOT (NEW.sequence = OLD.sequence AND NEW.salt IS NULL AND NEW.content IS NULL "
-        "AND OLD.salt IS NOT NULL)"
+        "NEW.sequence = OLD.sequence AND NEW.salt IS NULL AND NEW.content IS NULL "
+        "AND OLD.salt IS NOT NULL"
     )
-    _create("audit_content", "update", "UPDATE", erased)
-    _create("audit_content", "delete", "DELETE", "")
-    _no_replace("audit_content", [("sequence",)])
+    guard("audit_content", [("sequence",)], erased)
 
 
 def unguard(table: str) -> None:

@@ -18,6 +18,7 @@ from pages.parts.access import Identity
 from pages.parts.desk import Given, Mode, Task, given
 from pages.parts.frame import harmless
 from pages.parts.models_active import scale_of
+from pages.parts.sights import name_reader
 from pages.parts.store import store
 from pages.parts.words import METHOD_NAMES, models_scale, percent
 
@@ -65,6 +66,7 @@ def next_task(study: StudyRecord, identity: Identity) -> Task | str:
     Nothing of a model or of another reader is in it before the reader's own score
     of that read is committed: the records refuse to give it.
     """
+    name_reader(state.case(), identity.name)
     here = (study.id, identity.name)
     answered = _told().answered
     if answered is not None and (answered.study_id, answered.reader) == here:

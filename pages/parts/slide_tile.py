@@ -13,6 +13,7 @@ from pages.parts import state
 from pages.parts.locks import LOCKED, locked_patches
 from pages.parts.score_cards import score_cards
 from pages.parts.scoring import Engine, scored
+from pages.parts.sights import show_to
 from pages.parts.slide_run import Run
 from pages.parts.slide_source import Desk
 from pages.parts.state import Case
@@ -111,7 +112,7 @@ def tile_behind(own: Desk, run: Run, models: Engine, reader: str) -> None:
     if patch.sha256 in locked_patches(Case(patches={patch.sha256: patch}), reader):
         st.warning(LOCKED, icon=":material/lock:")
         return
-    state.case().shown.add(patch.sha256)  # a score that the reader gives later is not blind
+    show_to(state.case(), [patch], reader)  # a score that the reader gives later is not blind
     result = scored(patch, models).result
     score_cards(result.scores, result.scale)
     st.markdown(spread(result.scores))

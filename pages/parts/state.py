@@ -120,6 +120,11 @@ class Case:
         The same of a second model set, where one is compared.
     shown : set of str
         Checksums of patches whose model output this session has had on screen.
+    unnamed : dict of str to tuple of str
+        Fingerprints in 8 orientations, by checksum, of those that were shown while no reader
+        was named.
+    noted : set of (str, str)
+        Readers and checksums of which the records know that the reader saw the models.
     current : str or None
         Checksum of the patch that is looked at.
     uploads : int
@@ -139,6 +144,8 @@ class Case:
     results: dict[str, PatchResult] = field(default_factory=dict)
     second: dict[str, PatchResult] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
+    unnamed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    noted: set[tuple[str, str]] = field(default_factory=set)
     current: str | None = None
     uploads: int = 0
     view: "tuple[Any, Drawing] | None" = None

@@ -6,14 +6,12 @@ altered before this revision is found after it too.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
-from db import chain
-from db.migrations import triggers
+from db.migrations import rows, triggers
+from db.migrations.rows import Row
 
 revision = "0003"
 down_revision = "0002"
@@ -31,8 +29,6 @@ SCORE_KEY = ("patch_id", "mpp", "method", "model_set", "model_sha256", "software
 SCORE_KEY_BEFORE = ("patch_id", "method", "model_set", "model_sha256", "software")
 SCORE_NAME = "uq_model_score_scored_once"
 SCORE_NAME_BEFORE = "uq_model_score_patch_id_method_model_set_model_sha256_software"
-
-Row = dict[str, Any]
 
 
 def upgrade() -> None:
@@ -53,10 +49,10 @@ def upgrade() -> None:
                 batch.create_unique_constraint(SCORE_NAME, list(SCORE_KEY))
     triggers.guard("reading", READING_KEYS)
     triggers.guard("model_score", [("id",), SCORE_KEY])
-    for table, rows in told.items():
-        for row in rows:
+    for table, kept in told.items():
+        for row in kept:
             row["mpp"] = sizes[row["patch_id"]]
-        _tell(table, "add pixel size", ((row["id"], row, {"mpp": row["mpp"]}) for row in rows))
+        _tell(table, "add pixel size", ((row["id"], row, {"mpp": row["mpp"]}) for row in kept))
 
 
 def downgrade() -> None:
@@ -83,10 +79,10 @@ def downgrade() -> None:
     triggers.guard("reading", READING_KEYS)
     triggers.guard("model_score", [("id",), SCORE_KEY_BEFORE])
     _tell("model_score", "remove", ((row["id"], None, None) for row in removed))
-    for table, rows in told.items():
-        for row in rows:
+    for table, kept in told.items():
+        for row in kept:
             del row["turned" if table == "patch" else "mpp"]
-        _tell(table, "go back", ((row["id"], row, None) for row in rows))
+        _tell(table, "go back", ((row["id"], row, None) for row in kept))
 
 
 def _pixel_sizes() -> dict[int, float]:
@@ -109,7 +105,7 @@ def _fill(table: str, sizes: Mapping[int, float]) -> None:
 
 def _remove_scores_elsewhere(sizes: Mapping[int, float]) -> set[int]:
     """Remove model scores at another pixel size than their patch's; their numbers."""
-    bind, score = op.get_bind(), _table("model_score")
+    bind, score = op.get_bind(), rows.table("model_score")
     found = bind.execute(sa.select(score.c.id, score.c.patch_id, score.c.mpp))
     gone = {key for key, patch, mpp in found if mpp != sizes[patch]}
     if gone:
@@ -118,62 +114,9 @@ def _remove_scores_elsewhere(sizes: Mapping[int, float]) -> set[int]:
     return gone
 
 
-def _table(name: str) -> sa.Table:
-    return sa.Table(name, sa.MetaData(), autoload_with=op.get_bind(), resolve_fks=False)
-
-
 def _as_written(table: str) -> list[Row]:
-    """Rows that are as their last event says."""
-    bind = op.get_bind()
-    rows, event, content = (_table(name) for name in (table, "audit_event", "audit_content"))
-    told = (
-        sa.select(event.c.entity_id, event.c.row_hash, content.c.salt)
-        .join(content, content.c.sequence == event.c.sequence)
-        .where(event.c.entity == table)
-        .order_by(event.c.sequence)
-    )
-    last = {key: (hashed, salt or "") for key, hashed, salt in bind.execute(told)}
-    found = []
-    for read in bind.execute(sa.select(rows).order_by(rows.c.id)).mappings():
-        row = {name: _aware(value) for name, value in read.items()}
-        hashed, salt = last.get(row["id"], (None, ""))
-        if chain.row_hash(table, row, salt if table in SALTED else "") == hashed:
-            found.append(row)
-    return found
+    return rows.as_written(table, is_salted=table in SALTED)
 
 
-def _aware(value: Any) -> Any:
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
-
-
-def _tell(table: str, action: str, rows: Iterable[tuple[int, Row | None, Row | None]]) -> None:
-    """Append an event for each row: its number, what it is now, what is told of it."""
-    bind = op.get_bind()
-    event, content = _table("audit_event"), _table("audit_content")
-    end = sa.select(event.c.sequence, event.c.hash).order_by(event.c.sequence.desc()).limit(1)
-    sequence, last = bind.execute(end).one_or_none() or (0, chain.GENESIS)
-    events, contents = [], []
-    for key, row, new in rows:
-        sequence += 1
-        salt = chain.new_salt()
-        written = chain.canonical({"old": None, "new": new})
-        row_salt = salt if table in SALTED else ""
-        told: Row = {
-            "sequence": sequence,
-            "at": datetime.now(UTC),
-            "actor": f"migration {revision}",
-            "action": action,
-            "entity": table,
-            "entity_id": key,
-            "row_hash": None if row is None else chain.row_hash(table, row, row_salt),
-            "content_hash": chain.content_hash(salt, written),
-            "prev_hash": last,
-        }
-        last = chain.event_hash(**told)
-        events.append(told | {"hash": last})
-        contents.append({"sequence": sequence, "salt": salt, "content": written})
-    if events:
-        bind.execute(sa.insert(event), events)
-        bind.execute(sa.insert(content), contents)
+def _tell(table: str, action: str, told: Iterable[tuple[int, Row | None, Row | None]]) -> None:
+    rows.tell(table, action, told, revision=revision, is_salted=table in SALTED)
