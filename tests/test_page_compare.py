@@ -1,6 +1,7 @@
 """The page Compare through `app.py`: order, blinding, two model sets, and what is drawn."""
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -98,7 +99,7 @@ def sent(at: AppTest) -> str:
 def panes(at: AppTest) -> list[str]:
     """Titles of the panes on screen."""
     drawing = at.session_state[state.CASE].view[1]
-    return [pane["title"] for pane in drawing.data["panes"]]
+    return [pane["title"] for pane in json.loads(drawing.sent)["panes"]]
 
 
 def readers_scale(manifest: dict) -> None:

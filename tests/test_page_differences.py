@@ -1,5 +1,6 @@
 """The page's part on why methods differ: nothing is computed before it is opened."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_the_page_compare_says_why_and_draws_what_an_image_network_sees(
     assert not at.exception
     assert len(looked) == 1
     _, view = at.session_state[state.CASE].view
-    [pane] = view.data["panes"]
+    [pane] = json.loads(view.sent)["panes"]
     assert pane["overlay_name"] == differences.MAP_NAME
     assert pane["overlay"].startswith("data:image/")
 

@@ -19,6 +19,7 @@ from cellularity_core.features import FEATURE_NAMES, features
 from cellularity_core.patch import Patch, Rejected
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
 from pages.parts import layers, words
+from pages.parts import viewer as viewer_module
 from pages.parts.figures import gain_bars, waterfall
 from pages.parts.state import Case
 from pages.parts.viewer import MOST_PANES, Pane, drawing
@@ -88,7 +89,7 @@ def test_the_browser_can_filter_blobs_by_their_contrast(threshold: float) -> Non
 
 def test_maps_keep_their_values_to_half_a_level() -> None:
     maps = discs(60, 80, [(2, 33, 40)])
-    made = layers.layers_of(result(maps, maps, (80, 60))).maps["gbt"]
+    made = layers.layers_of(result(maps, maps, (80, 60))).maps["gbt"].levels()
     assert made.shape == (4, 60, 80)
     assert np.abs(made / 255.0 - maps).max() <= 0.5 / 255 + 5e-4
 
@@ -104,7 +105,9 @@ def test_a_map_that_methods_share_is_sent_once() -> None:
 def test_a_large_map_is_reduced_before_it_is_sent() -> None:
     maps = np.zeros((4, 3000, 1500), np.float32)
     maps[2, :, 750:] = 1
-    made = layers.layers_of(result(maps, maps[:, ::8, ::8].copy(), (1500, 3000))).maps["gbt"]
+    made = (
+        layers.layers_of(result(maps, maps[:, ::8, ::8].copy(), (1500, 3000))).maps["gbt"].levels()
+    )
     assert made.shape == (4, layers.MAP_SIDE, layers.MAP_SIDE // 2)
     assert made[2].mean() == pytest.approx(127.5, abs=1)
 
@@ -126,9 +129,9 @@ def test_the_viewer_without_a_result_holds_the_patch_only() -> None:
     maps = discs(60, 80, [(2, 33, 40)])
     full = result(maps, maps, (80, 60))
     pixels = np.full((60, 80, 3), 200, np.uint8)
-    alone = json.dumps(drawing(pixels, 0.5, [Pane("")]).data)
+    alone = drawing(pixels, 0.5, [Pane("")]).sent.decode()
     pane = Pane("Found", layers.layers_of(full), full.nuclei)
-    whole = json.dumps(drawing(pixels, 0.5, [pane]).data)
+    whole = drawing(pixels, 0.5, [pane]).sent.decode()
     for word in ("malignant", "ctivation", "blob", "nuclei", "probability"):
         assert word not in alone
         assert word in whole
@@ -145,7 +148,7 @@ def test_what_is_sent_to_the_viewer_can_be_read_back() -> None:
         Pane("Maps", found, method="cascade"),
         Pane("Either", found),
     ]
-    data = drawing(np.zeros((60, 80, 3), np.uint8), 0.5, panes).data
+    data = json.loads(drawing(np.zeros((60, 80, 3), np.uint8), 0.5, panes).sent)
     assert [len(pane["sources"]) for pane in data["panes"]] == [0, 1, 1, 2]
     sent = [
         np.frombuffer(zlib.decompress(base64.b64decode(one["bytes"])), np.uint8).reshape(
@@ -156,7 +159,7 @@ def test_what_is_sent_to_the_viewer_can_be_read_back() -> None:
     assert len(sent) == 2
     for pane, method in ((1, "gbt"), (2, "cascade")):
         [source] = data["panes"][pane]["sources"]
-        assert (sent[source["map"]] == found.maps[method]).all()
+        assert (sent[source["map"]] == found.maps[method].levels()).all()
         assert source["blobs"]["x"] == pytest.approx(found.blobs[method].x, abs=0.006)
         assert source["blobs"]["label"] == found.blobs[method].label.tolist()
     assert data["panes"][1]["nuclei"] == {"x": [10], "y": [20], "label": [2], "probability": [1]}
@@ -168,7 +171,7 @@ def test_a_method_without_a_map_of_its_own_shows_the_one_it_shares() -> None:
     one = result(maps, maps, (80, 60))
     shared = replace(one, activations=dict.fromkeys(("gbt", "cascade"), one.activations["gbt"]))
     pane = Pane("Maps", layers.layers_of(shared), method="cascade")
-    data = drawing(np.zeros((60, 80, 3), np.uint8), 0.5, [pane]).data
+    data = json.loads(drawing(np.zeros((60, 80, 3), np.uint8), 0.5, [pane]).sent)
     assert [source["map"] for source in data["panes"][0]["sources"]] == [0]
 
 
@@ -176,7 +179,8 @@ def test_an_overlay_is_sent_with_its_opacity() -> None:
     picture = np.zeros((30, 40, 4), np.uint8)
     picture[5:9, 7:30] = (250, 10, 90, 200)
     pixels = np.zeros((60, 80, 3), np.uint8)
-    made = drawing(pixels, 0.5, [Pane("Direct", overlay=picture, overlay_name="Why")]).data
+    shown = [Pane("Direct", overlay=picture, overlay_name="Why")]
+    made = json.loads(drawing(pixels, 0.5, shown).sent)
     assert made["words"]["overlay"] == "Why"
     _, data = made["panes"][0]["overlay"].split(",", 1)
     assert (np.array(Image.open(io.BytesIO(base64.b64decode(data)))) == picture).all()
@@ -196,8 +200,19 @@ def test_the_same_is_told_from_another_by_its_token() -> None:
     full = result(maps, maps, (80, 60))
     pixels = np.zeros((60, 80, 3), np.uint8)
     found = Pane("Found", layers.layers_of(full), full.nuclei)
-    tokens = [drawing(pixels, 0.5, p).data["token"] for p in ([found], [found], [Pane("")])]
+    made = [drawing(pixels, 0.5, panes) for panes in ([found], [found], [Pane("")])]
+    tokens = [json.loads(each.sent)["token"] for each in made]
     assert tokens[0] == tokens[1] != tokens[2]
+
+
+def test_a_drawing_goes_to_the_browser_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run of the page sends it again: 1 MB that need not be written anew each time."""
+    calls: list[object] = []
+    monkeypatch.setattr(viewer_module, "_COMPONENT", lambda *, key, data: calls.append(data))
+    made = drawing(np.zeros((60, 80, 3), np.uint8), 0.5, [Pane("")])
+    viewer_module.viewer(made, key="any")
+    assert calls == [made.sent]
+    assert isinstance(calls[0], bytes)
 
 
 def test_the_waterfall_climbs_from_the_base_to_the_score() -> None:

@@ -2,7 +2,6 @@
 
 import gc
 import io
-import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -326,7 +325,7 @@ def test_score_first_computes_and_shows_nothing_before_the_commit(
     assert cards(at) == {}
     assert at.session_state[state.CASE].results == {}
     assert list(at.dataframe[0].value) == [" ", "Patch", "Your score"]
-    drawing = json.dumps(at.session_state[state.CASE].view[1].data)
+    drawing = at.session_state[state.CASE].view[1].sent.decode()
     assert not TELLING.search(drawing)
     assert not TELLING.search(sent(at))
     assert at.button(key=state.COMMIT).disabled

@@ -5,7 +5,7 @@ import streamlit as st
 
 from cellularity_core.conventions import LYMPHOCYTE, MALIGNANT, NORMAL
 from cellularity_core.results import Nuclei
-from pages.parts.layers import Blobs, Layers
+from pages.parts.layers import Blobs, Layers, PackedMaps
 from pages.parts.viewer import Drawing, Pane, drawing, viewer
 
 WIDTH, HEIGHT, MPP = 240, 160, 0.5
@@ -57,7 +57,7 @@ def shown(mirrored: bool = False) -> Drawing:
         value=np.array([0.9, 0.6, 0.7], np.float32),
         label=np.array([2, 1, 0], np.int8),
     )
-    layers = Layers({"gbt": maps()}, {"gbt": blobs})
+    layers = Layers({"gbt": PackedMaps.of(maps())}, {"gbt": blobs})
     overlay = np.zeros((16, 24, 4), np.uint8)
     overlay[:, :12] = (255, 0, 0, 255)
     panes = [

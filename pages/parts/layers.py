@@ -2,6 +2,7 @@
 
 import base64
 import io
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,21 +49,46 @@ class Blobs:
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
-    """Maps (0 to 255, shape (4, h, w), in the order of `CHANNELS`) and blobs, by method."""
+class PackedMaps:
+    """Maps of the classes in 256 levels, packed as they go to the browser: a third of the memory.
 
-    maps: Mapping[str, npt.NDArray[np.uint8]]
+    Attributes
+    ----------
+    shape : tuple of int
+        (4, h, w), in the order of `CHANNELS`.
+    packed : bytes
+        By zlib.
+    """
+
+    shape: tuple[int, ...]
+    packed: bytes
+
+    @classmethod
+    def of(cls, levels: npt.NDArray[np.uint8]) -> "PackedMaps":
+        """Pack levels of shape (4, h, w)."""
+        return cls(levels.shape, zlib.compress(np.ascontiguousarray(levels), level=1))
+
+    def levels(self) -> npt.NDArray[np.uint8]:
+        """Levels of 0 to 255; cannot be written to."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Maps and blobs, by method."""
+
+    maps: Mapping[str, PackedMaps]
     blobs: Mapping[str, Blobs]
 
 
 def layers_of(result: PatchResult) -> Layers:
     """Layers of a result that was scored with its maps; one where methods share a map."""
     size = (result.width, result.height)
-    maps: dict[str, npt.NDArray[np.uint8]] = {}
+    maps: dict[str, PackedMaps] = {}
     for name, activations in result.activations.items():
-        levels = _levels(activations)
-        if not any(np.array_equal(levels, other) for other in maps.values()):
-            maps[name] = levels
+        packed = PackedMaps.of(_levels(activations))
+        if packed not in maps.values():
+            maps[name] = packed
     return Layers(maps, {name: _blobs(result.feature_maps[name], size) for name in maps})
 
 

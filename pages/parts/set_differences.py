@@ -90,7 +90,7 @@ def chain(patch: Patch, on: Engine, found: Scored) -> dict[str, str]:
     steps = {}
     if layers.maps:
         name = "gbt" if "gbt" in layers.maps else next(iter(layers.maps))
-        area = float((layers.maps[name][MALIGNANT] > THRESHOLD * LEVELS).mean())
+        area = float((layers.maps[name].levels()[MALIGNANT] > THRESHOLD * LEVELS).mean())
         blobs = layers.blobs[name]
         count = int(((blobs.label == MALIGNANT) & (blobs.response > BLOB_THRESHOLD)).sum())
         steps["Malignant area of the map of nuclei"] = percent(area)

@@ -12,8 +12,7 @@ these are 43 kB.
 import base64
 import hashlib
 import json
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +26,7 @@ from cellularity_core.conventions import BACKGROUND, CHANNELS, LYMPHOCYTE, MALIG
 from cellularity_core.export import COLOURS, SOFTWARE, provenance_text
 from cellularity_core.results import Nuclei, PatchResult
 from pages.parts.frame import RESEARCH_USE
-from pages.parts.layers import Blobs, Layers, overlay_url, picture_url
+from pages.parts.layers import Blobs, Layers, PackedMaps, overlay_url, picture_url
 from pages.parts.words import METHOD_CODES
 
 THRESHOLD: Final = 0.5
@@ -136,9 +135,9 @@ class Pane:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What is sent to the browser. Keep it: it costs some 50 ms to make."""
+    """What is sent to the browser, as JSON. Keep it: it costs some 50 ms to make."""
 
-    data: Mapping[str, Any]
+    sent: bytes
 
 
 def drawing(
@@ -186,14 +185,17 @@ def drawing(
     # no word of a model goes out with a patch that is still to be scored
     if any(pane.layers or pane.nuclei or pane.overlay is not None for pane in panes):
         data |= _vocabulary(panes) | {"origin": _origin(results, mpp)}
-    # told apart by this alone, so that the same drawing keeps its zoom
-    data["token"] = hashlib.sha256(json.dumps(data).encode()).hexdigest()
-    return Drawing(data)
+    # told apart by its token alone, so that the same drawing keeps its zoom
+    data["token"] = ""
+    before, after = json.dumps(data).rsplit('""', 1)
+    token = hashlib.sha256(before.encode()).hexdigest()
+    return Drawing(f'{before}"{token}"{after}'.encode())
 
 
 def viewer(shown: Drawing, *, key: str) -> None:
     """Show a drawing. While its patch is the same, the browser keeps zoom and turn."""
-    _COMPONENT(key=key, data=shown.data)
+    # ready-made: Streamlit would write JSON of 1 MB twice a run, with all other sessions waiting
+    _COMPONENT(key=key, data=shown.sent)
 
 
 def _vocabulary(panes: Sequence[Pane]) -> dict[str, Any]:
@@ -256,9 +258,8 @@ def _pane(pane: Pane, maps: list[dict[str, Any]]) -> dict[str, Any]:
     return shown
 
 
-def _packed(levels: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    packed = zlib.compress(np.ascontiguousarray(levels).tobytes(), level=1)
-    return {"shape": levels.shape, "bytes": base64.b64encode(packed).decode("ascii")}
+def _packed(maps: PackedMaps) -> dict[str, Any]:
+    return {"shape": maps.shape, "bytes": base64.b64encode(maps.packed).decode("ascii")}
 
 
 def _blobs(blobs: Blobs) -> dict[str, list[Any]]:

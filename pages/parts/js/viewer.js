@@ -10,7 +10,7 @@ const SLIDE = "#f1eef0";
 export default function (component) {
   const root = component.parentElement;
   const viewer = root.viewer ?? (root.viewer = makeViewer(root));
-  viewer.update(component.data);
+  viewer.update(JSON.parse(new TextDecoder().decode(component.data)));
   return () => viewer.leave();
 }
 
