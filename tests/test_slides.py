@@ -340,13 +340,6 @@ def test_a_cohort_goes_on_past_what_is_broken(slide: Path, tmp_path: Path) -> No
             list(cohort.entries([tmp_path / "m.csv"], None, None))
 
 
-def test_parts_of_one_dicom_slide_count_once(tmp_path: Path, monkeypatch) -> None:
-    for name in ("a1.dcm", "a2.dcm", "b1.dcm"):
-        (tmp_path / name).write_bytes(b"")
-    monkeypatch.setattr(cohort, "series_of", lambda path: path.name[0])
-    assert [e.path.name for e in cohort.entries([tmp_path], None, None)] == ["a1.dcm", "b1.dcm"]
-
-
 def test_the_command_scores_as_the_scorer_does(tmp_path: Path, capsys) -> None:
     path = tmp_path / "s.tif"
     made_slide(path, 560, tissue=1)

@@ -21,6 +21,7 @@ from cellularity_core.errors import ClusterError, ModelError, SlideError
 from cellularity_core.model_store import ModelSet, open_set
 from cellularity_core.patch import Patch
 from cellularity_core.results import PatchResult
+from cellularity_core.slides import parts
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.scoring import PatchScorer, TileResult, score_tiles
@@ -105,7 +106,7 @@ class SlideFile:
     mpp : float or None
         um per pixel, if the user gave it.
     size : int
-        Of the file, in bytes.
+        Of the files it consists of, in bytes.
     """
 
     path: Path
@@ -117,7 +118,7 @@ class SlideFile:
         """Of a slide that is open here."""
         path = slide.path.absolute()
         given = slide.mpp if slide.mpp_source == "user" else None
-        return cls(path, given, path.stat().st_size)
+        return cls(path, given, parts.size(path))
 
     def open(self) -> Slide:
         """The slide, on the machine where this is called.
@@ -127,7 +128,7 @@ class SlideFile:
         SlideError
             If it is not there, is another one or cannot be read.
         """
-        if not self.path.is_file() or self.path.stat().st_size != self.size:
+        if not self.path.is_file() or parts.size(self.path) != self.size:
             what = "is another file" if self.path.is_file() else "is not there"
             raise SlideError(
                 f"{self.path} {what} on the machine {socket.gethostname()}; keep slides on a "

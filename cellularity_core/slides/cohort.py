@@ -12,7 +12,7 @@ from cellularity_core.conventions import CLASSES
 from cellularity_core.errors import CellularityError, SlideError
 from cellularity_core.outputs import whole_file
 from cellularity_core.patch import check_mpp
-from cellularity_core.slides.reading import series_of
+from cellularity_core.slides.parts import series
 from cellularity_core.slides.run import Scoring, score_slide
 from cellularity_core.slides.writing import described
 
@@ -146,10 +146,10 @@ def _in_folder(folder: Path) -> Iterator[Path]:
         if path.suffix.lower() not in ENDINGS or not path.is_file() or any(map(is_hidden, inner)):
             continue
         if path.suffix.lower() == ".dcm":
-            series = series_of(path)
-            if series in met:
+            of = series(path)
+            if of in met:
                 continue
-            met |= {series} if series else set()
+            met |= {of} if of else set()
         yield path
 
 

@@ -5,10 +5,8 @@ are taken as they are stored, without the scanner's colour profile, as the patch
 the methods were trained on were.
 """
 
-import hashlib
 import logging
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -207,19 +205,6 @@ class Slide:
         shape = max(1, round(height / zoom)), max(1, round(width / zoom))
         return resize(self._read(x, y, level, size), shape)
 
-    def checksum(self) -> str:
-        """SHA-256 over the file and, of MRXS, the files in the folder beside it."""
-        digest = hashlib.sha256()
-        for path in (self.path, *_companions(self.path)):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
-
-    def stamp(self) -> str:
-        """Sizes and times of the same files, which change when the slide is replaced."""
-        states = [path.stat() for path in (self.path, *_companions(self.path))]
-        return ";".join(f"{state.st_size}:{state.st_mtime_ns}" for state in states)
-
     def _step(self, level: int) -> float:
         return float(self._file.level_downsamples[level])
 
@@ -267,16 +252,6 @@ class Slide:
             f"{MPP_RANGE[1]:g} um{about}, so nothing on it can be measured; give it with --mpp "
             "(0.5 is usual at 20x, 0.25 at 40x)."
         )
-
-
-def series_of(path: Path) -> str | None:
-    """OpenSlide's fingerprint, the same for every file of one DICOM slide; None if it has none."""
-    try:
-        with openslide.OpenSlide(path) as file:
-            found = file.properties.get(openslide.PROPERTY_NAME_QUICKHASH1)
-    except openslide.OpenSlideError:
-        return None
-    return None if found is None else str(found)
 
 
 def _open(path: Path, name: str) -> openslide.OpenSlide:
@@ -386,9 +361,3 @@ def _scanned(file: Any) -> tuple[int, int, int, int]:
     if min(left, top) < 0 or min(wide, tall) < 1 or left + wide > width or top + tall > height:
         return 0, 0, width, height
     return left, top, wide, tall
-
-
-def _companions(path: Path) -> Iterator[Path]:
-    folder = path.with_suffix("")
-    if path.suffix.lower() == ".mrxs" and folder.is_dir():
-        yield from sorted(file for file in folder.iterdir() if file.is_file())

@@ -12,6 +12,7 @@ from cellularity_core import export
 from cellularity_core.errors import SlideError
 from cellularity_core.model_store import ModelSet
 from cellularity_core.outputs import whole_file
+from cellularity_core.slides import parts
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import read_region, region_checksum
 from cellularity_core.slides.scoring import Engine, score_tiles
@@ -148,10 +149,11 @@ def _identity(slide: Slide, scoring: Scoring) -> dict[str, str]:
 
 
 def _check_slide(slide: Slide, store: Store, folder: Path) -> None:
-    """Refuse another slide; the checksum is taken anew only where the file has changed."""
-    if store.fact("stamp") == slide.stamp():
+    """Refuse another slide; the checksum is taken anew only where a file of it changed."""
+    stamp = parts.stamp(slide.path)
+    if store.fact("stamp") == stamp:
         return
-    checksum, found = slide.checksum(), store.fact("slide")
+    checksum, found = parts.checksum(slide.path), store.fact("slide")
     if found not in (None, checksum):
         raise SlideError(
             f"{folder} holds the results of another slide (checksum {str(found)[:12]}, that of "
@@ -159,7 +161,7 @@ def _check_slide(slide: Slide, store: Store, folder: Path) -> None:
             "again."
         )
     store.note("slide", checksum)
-    store.note("stamp", slide.stamp())
+    store.note("stamp", stamp)
 
 
 def _plan(slide: Slide, store: Store, folder: Path) -> None:

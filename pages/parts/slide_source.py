@@ -14,7 +14,8 @@ from shapely.geometry.base import BaseGeometry
 
 from cellularity_core.archive import safe_name
 from cellularity_core.conventions import MPP_RANGE
-from cellularity_core.errors import PixelSizeError, SlideError
+from cellularity_core.errors import PixelSizeError
+from cellularity_core.slides import parts
 from cellularity_core.slides.cohort import ENDINGS, entries
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.summary import Area
@@ -44,8 +45,8 @@ class Source:
     name : str
         As the user knows it.
     key : str
-        The same as long as the file is: of its content where it was uploaded, else of
-        its path, size and time.
+        The same as long as the files are: of its content where it was uploaded, else of
+        its path and of names, sizes and times.
     """
 
     path: Path
@@ -221,10 +222,10 @@ def _in_folder(given: str) -> list[Source]:
 
 
 def _key(path: Path) -> str:
-    """Of a file as long as it is not replaced."""
-    status = path.stat()
+    """Of a slide as long as none of its files is replaced."""
+    status, files = path.stat(), parts.stats(path)
     what = (str(path.resolve()), status.st_size, status.st_mtime_ns)
-    return hashlib.sha256(repr(what).encode()).hexdigest()
+    return hashlib.sha256(repr((*what, *(files if len(files) > 1 else ()))).encode()).hexdigest()
 
 
 def opened(own: Desk, source: Source) -> Slide | None:
@@ -237,20 +238,14 @@ def opened(own: Desk, source: Source) -> Slide | None:
     """
     given = own.mpp.get(source.key)
     try:
-        stamp = source.path.stat().st_mtime_ns
-    except OSError as error:
-        raise SlideError(
-            f"{source.name} cannot be read ({error.strerror}); choose it again."
-        ) from None
-    try:
-        return _opened(source.path, stamp, given)
+        return _opened(source.path, parts.stamp(source.path), given)
     except PixelSizeError:
         _ask_size(own, source)
         return None
 
 
 @st.cache_resource(max_entries=16, show_spinner="Opening the slide…")
-def _opened(path: Path, stamp: int, mpp: float | None) -> Slide:
+def _opened(path: Path, stamp: str, mpp: float | None) -> Slide:
     return Slide(path, mpp)
 
 
