@@ -161,3 +161,14 @@ def test_a_click_while_a_score_is_being_kept_does_not_undo_it(
         answer = shown(study)
         assert answer.mode == "feedback"
         assert (answer.kept, answer.saved[:8]) == (task.token, "Saved at")
+
+
+def test_a_commit_that_comes_after_the_page_was_left_is_told(use: Use, tmp_path: Path) -> None:
+    """Streamlit forgets what a page's elements hold once it is left: it is no fault of the app."""
+    with open_database("sqlite", tmp_path) as engine:
+        with transaction(engine) as db:
+            opened(db)
+        study = use.study_of(engine)
+        reading.take(study)
+        assert kept(engine, study) == []
+        assert "Nothing was sent" in shown(study).error

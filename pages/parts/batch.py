@@ -29,9 +29,9 @@ def batch_table(
     rows = [_row(case, sha256, sha256 in visible, own, bool(visible)) for sha256 in order]
 
     def choose() -> None:
-        chosen = st.session_state[key]["selection"]["cells"]
-        if chosen:
-            case.current = order[chosen[0][0]]
+        chosen = state.sent(key, "selection")
+        if chosen and chosen["cells"]:
+            case.current = order[chosen["cells"][0][0]]
 
     number = st.column_config.NumberColumn
     columns = {
@@ -90,7 +90,8 @@ def steps(case: Case) -> None:
 
     def go(by: int) -> None:
         case.step(by)
-        if st.session_state[state.table_key()]["selection"]["cells"]:
+        chosen = state.sent(state.table_key(), "selection")
+        if chosen and chosen["cells"]:
             case.tables += 1
 
     back, where, on = st.columns([1, 4, 1], vertical_alignment="center")

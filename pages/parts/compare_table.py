@@ -97,7 +97,8 @@ def opener(
     """A callback that opens the patch at the place that was selected in the element `key`."""
 
     def choose() -> None:
-        place = place_of(st.session_state[key]["selection"])
+        chosen = state.sent(key, "selection")
+        place = place_of(chosen) if chosen else None
         if place is not None and 0 <= place < len(order):
             case.current = order[place]
 

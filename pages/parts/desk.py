@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import streamlit as st
 
+from pages.parts import state
+
 REASONS: Final = (
     "Out of focus or blurred",
     "Fold, pen, bubble or other artefact",
@@ -123,7 +125,7 @@ def given(key: str) -> Given:
     ValueError
         If it is not what a desk sends.
     """
-    return read_given(getattr(st.session_state[key], "commit", None))
+    return read_given(state.sent(key, "commit"))
 
 
 def read_given(sent: Any) -> Given:

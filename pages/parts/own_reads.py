@@ -70,6 +70,8 @@ def _line(number: int, reading: ReadingRecord) -> str:
 def _amend() -> None:
     """Keep what stands in the boxes now: the page may not have been drawn since it was typed."""
     identity = access.allow("read")
+    if _WHICH not in st.session_state:  # the page was left before the correction arrived
+        raise RecordError("The correction was not kept: the page was left. Give it again.")
     chosen, typed, reason, why = (st.session_state[key] for key in (_WHICH, _VALUE, _REASON, _WHY))
     value = whole_percent(typed)
     if typed is not None and value is None:

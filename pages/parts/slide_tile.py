@@ -53,9 +53,9 @@ def hot_spots(own: Desk, run: Run, hot: tuple[TileResult, ...], method: str) -> 
     key = f"{state.SLIDE_HOT}.{run.key}.{own.goto}"
 
     def choose() -> None:
-        rows = st.session_state[key]["selection"]["rows"]
-        if rows:
-            tile = hot[rows[0]].tile
+        chosen = state.sent(key, "selection")
+        if chosen and chosen["rows"]:
+            tile = hot[chosen["rows"][0]].tile
             own.place[run.source.key] = (tile.row, tile.column)
             own.goto += 1
 

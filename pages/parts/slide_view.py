@@ -29,7 +29,7 @@ from cellularity_core.errors import CellularityError
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.maps import Map, nuclei_name, width_name
 from cellularity_core.slides.reading import Slide
-from pages.parts import access
+from pages.parts import access, state
 from pages.parts.frame import RESEARCH_USE
 from pages.parts.layers import reduced
 from pages.parts.slide_run import Run, maps, overview, tissue
@@ -194,11 +194,11 @@ def _zoom(
     again, asked = f"{key}.again", f"{key}.need"
 
     def need() -> None:
-        st.session_state[asked] = st.session_state[key].need
+        st.session_state[asked] = state.sent(key, "need")
 
     def told(name: str, tell: Callable[[list[tuple[float, float]]], None]) -> None:
         with suppress(ValueError):  # not what this viewer sends
-            tell(points(getattr(st.session_state[key], name), run.slide))
+            tell(points(state.sent(key, name), run.slide))
             st.session_state[again] = True
 
     if st.session_state.pop(again, False):

@@ -205,6 +205,14 @@ def case() -> Case:
     return found
 
 
+def sent(key: str, name: str) -> Any:
+    """What the element `key` holds under `name`; None once its page was left.
+
+    A browser that waits for the next page still shows the last one, and sends what is done there.
+    """
+    return getattr(st.session_state.get(key), name, None)
+
+
 def upload_key() -> str:
     """Key of the drop box now on screen."""
     return f"analyse.upload.{case().uploads}"

@@ -21,7 +21,7 @@ from pages.parts.slide_source import FOLDER
 from pages.parts.viewer import ramp
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, WebSocketRoute
 
 pytestmark = pytest.mark.e2e
 
@@ -193,6 +193,38 @@ def test_a_bed_is_drawn_and_a_place_opened(page: "Page") -> None:
     page.set_viewport_size({"width": 1280, "height": 3500})
     complete(page)
     assert not found, "\n".join(found)
+
+
+def test_what_is_done_while_another_page_comes_changes_nothing(page: "Page") -> None:
+    """The slide is still on screen, and is clicked, after a link was followed."""
+    sent: list[str | bytes] = []
+    answers: list[str | bytes] = []
+    sockets: list[WebSocketRoute] = []
+    holds = False
+
+    def stand_between(socket: "WebSocketRoute") -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda m: (sent.append(m), server.send(m)))  # type: ignore[func-returns-value]
+        server.on_message(lambda m: answers.append(m) if holds else socket.send(m))
+        sockets.append(socket)
+
+    left = page.context.new_page()
+    left.set_default_timeout(60_000)
+    left.route_web_socket(re.compile("_stcore/stream"), stand_between)
+    left.goto(page.url)
+    left.locator(".slide").wait_for()
+    complete(left)
+    holds = True
+    said = len(sent)
+    left.get_by_role("link", name="Models").click()
+    left.locator(".slide canvas").click(position={"x": 560, "y": 300})
+    left.wait_for_timeout(1000)
+    assert len(sent) == said + 1  # that the link was followed
+    holds = False
+    for answer in answers:
+        sockets[-1].send(answer)
+    left.get_by_text("In use:").wait_for()
+    left.close()
 
 
 def test_a_hot_spot_is_gone_to(page: "Page") -> None:

@@ -20,7 +20,8 @@ function makeSlide(root) {
   const view = makeView(), layer = document.createElement("canvas");
   const look = { map: "", opacity: 50 };
   const pictures = makePictures((need) => send("need", need), () => redraw());
-  let send = () => {}, data = null, painted = "", waiting = false, hidden = false, draft = null, gone = null, controls = null;
+  const here = location.pathname;
+  let send = () => {}, leaves = false, data = null, painted = "", waiting = false, hidden = false, draft = null, gone = null, controls = null;
 
   const scaled = () => view.scale(glass.clientWidth, glass.clientHeight);
   const about = () => data.maps.find((one) => one.name === look.map);
@@ -284,7 +285,7 @@ function makeSlide(root) {
   // ---- from the server ------------------------------------------------------------
 
   async function update(given, trigger) {
-    send = trigger;
+    send = (name, value) => { if (!leaves && location.pathname === here) trigger(name, value); };
     const was = data;
     data = given;
     if (was?.slide !== data.slide) { view.reset(data.size); draft = null; }
@@ -307,6 +308,13 @@ function makeSlide(root) {
     redraw();
   }
 
+  // A link was followed: what is sent until the other page comes would reach that page, and empty it.
+  function follows(event) {
+    const link = event.composedPath().find((one) => one.tagName === "A" && one.href);
+    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) leaves ||= new URL(link.href).pathname !== here;
+  }
+  document.addEventListener("click", follows, true);
+
   box.onfullscreenchange = () => {
     root.querySelector(".use").textContent = document.fullscreenElement ? data.use : "";
   };
@@ -319,6 +327,7 @@ function makeSlide(root) {
       data = null;  // a drawing that still waits does nothing
       keys.leave();
       resized.disconnect();
+      document.removeEventListener("click", follows, true);
       pictures.leave();
       delete root.slide;
     },
