@@ -299,7 +299,7 @@ def _check_erased(session: Session, trail: _Trail) -> Iterator[_Finding]:
     numbers: dict[str, list[int]] = defaultdict(list)
     for name, key in sorted(set(trail.erased.values())):
         numbers[name].append(key)
-    subjects = {("image", key): ("patch", key) for key in numbers["image"]}
+    subjects: dict[_Key, _Key] = {}
     for name, (subject, key_column, query) in _SUBJECTS.items():
         for start in range(0, len(numbers[name]), _CHUNK):
             some = numbers[name][start : start + _CHUNK]

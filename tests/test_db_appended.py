@@ -62,7 +62,9 @@ def test_a_removed_reading_is_found_behind_a_new_event(engine: Engine) -> None:
     assert (verdict.first_bad, verdict.why) == (f"consensus {key}", "was removed")
 
 
-@pytest.mark.parametrize("entity", ["reading", "amendment", "model_score", "consensus", "case"])
+@pytest.mark.parametrize(
+    "entity", ["reading", "amendment", "model_score", "consensus", "case", "patch", "image"]
+)
 def test_content_wiped_under_a_made_up_erasure_is_found(engine: Engine, entity: str) -> None:
     with engine.connect() as connection:
         told = select(AuditEvent.sequence).where(AuditEvent.entity == entity)

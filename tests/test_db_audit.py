@@ -167,6 +167,17 @@ def test_the_end_cut_off_is_found_by_the_head_alone(engine: Engine) -> None:
         assert not records.verify(db, records.Head(before.sequence - 1, before.hash)).ok
 
 
+def test_content_that_outlives_its_event_is_found(engine: Engine) -> None:
+    head = noted(engine)
+    own = intruder(engine)
+    with own.begin() as connection:
+        connection.execute(text(f"DELETE FROM audit_event WHERE sequence = {head.sequence}"))
+    own.dispose()
+    verdict = judged(engine)
+    assert verdict.first_bad == f"audit_event {head.sequence}"
+    assert verdict.why == "is missing, though its content is there"
+
+
 @pytest.mark.parametrize("table", ["reading", "audit_event", "audit_content", "model_score"])
 def test_two_rows_that_changed_places_are_found(engine: Engine, table: str) -> None:
     own = intruder(engine)
@@ -266,14 +277,19 @@ def test_a_whole_chain_written_anew_is_found_by_a_noted_head(engine: Engine) -> 
 @pytest.mark.parametrize("backend", ["sqlite"])
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("reading", "created_at"), ("reading", "software"), ("audit_event", "at")],
+    [
+        ("reading", "created_at"),
+        ("reading", "software"),
+        ("audit_event", "at"),
+        ("assignment", "position"),
+    ],
 )
 def test_what_cannot_even_be_read_is_named(
     backend: str, table: str, column: str, tmp_path: Path
 ) -> None:
     with open_database(backend, tmp_path, fill) as engine:
         own = intruder(engine)
-        value = "x'ff'" if column == "software" else "'yesterday'"
+        value = "x'ff'" if column in ("software", "position") else "'yesterday'"
         [key] = Base.metadata.tables[table].primary_key.columns
         with own.begin() as connection:
             connection.execute(
@@ -281,4 +297,5 @@ def test_what_cannot_even_be_read_is_named(
             )
         own.dispose()
         verdict = judged(engine)
-    assert (verdict.ok, verdict.first_bad) == (False, f"{table} 3")
+    assert not verdict.ok
+    assert named(verdict, table, 3), verdict

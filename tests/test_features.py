@@ -60,12 +60,15 @@ def test_equals_the_slow_definition(size: tuple[int, int], kind: type) -> None:
     assert (expected > 0).sum() > 70  # every threshold is reached somewhere
 
 
-def test_equality_at_a_threshold_is_not_above_it() -> None:
-    maps = np.full((3, 64, 64), 0.5)
-    row = dict(zip(FEATURE_NAMES, features(maps), strict=True))
-    assert row["normal area@0.50"] == 0
-    assert row["normal area@0.32"] == 65536
-    assert row["normal value@0.32"] == pytest.approx(32768)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_equality_at_a_threshold_is_not_above_it(kind: type) -> None:
+    thresholds = (0.02, 0.04, 0.08, 0.16, 0.24, 0.32, 0.50)
+    for below, threshold in pairwise(thresholds):
+        maps = np.full((3, 64, 64), threshold, kind)
+        row = dict(zip(FEATURE_NAMES, features(maps), strict=True))
+        assert row[f"normal area@{threshold:.2f}"] == 0
+        assert row[f"normal area@{below:.2f}"] == 65536
+        assert row[f"normal value@{below:.2f}"] == pytest.approx(65536 * threshold)
 
 
 def test_every_precision_of_the_maps_counts_as_it_is() -> None:
