@@ -24,9 +24,6 @@ MIN_DISTANCE_UM: Final = 3.0
 SIGMA_UM: Final = 2.0
 """Scale at which nuclei are looked for, um: a disc of radius ``sigma * sqrt(2)``."""
 
-F1_RADIUS_UM: Final = 3.0
-"""A prediction nearer than this to a true point matches it, um (6 px at 20x)."""
-
 
 def detect_nuclei(
     maps: npt.NDArray[np.floating[Any]],
