@@ -8,6 +8,7 @@ import streamlit as st
 from cellularity_core.agreement import sample_size
 from cellularity_core.agreement.planning import READERS
 from db import records
+from db.errors import RecordError
 from db.records import StudyRecord
 from db.session import snapshot, transaction
 from pages.parts import access
@@ -109,16 +110,20 @@ def _add_reader(study: StudyRecord) -> None:
     if not others:
         return
     who, add = st.columns([3, 1], vertical_alignment="bottom")
-    key = f"studies.add.{study.id}"
-    chosen = who.selectbox("Add a reader", others, index=None, key=key)
+    chosen = who.selectbox("Add a reader", others, index=None, key=_joining(study.id))
     add.button(
         "Add",
-        key=f"{key}.button",
+        key=f"{_joining(study.id)}.button",
         disabled=chosen is None,
         on_click=_join,
-        args=(study.id, chosen),
+        args=(study.id,),
         width="stretch",
     )
+
+
+def _joining(study_id: int) -> str:
+    """Key of the box with the reader who is to join."""
+    return f"studies.add.{study_id}"
 
 
 @answered
@@ -136,10 +141,15 @@ def _close(study_id: int) -> None:
 
 
 @answered
-def _join(study_id: int, reader: str) -> None:
+def _join(study_id: int) -> None:
+    """Add who stands in the box now: the page may not have been drawn since it was chosen."""
     identity = access.allow("study")
+    reader: str | None = st.session_state.get(_joining(study_id))
+    if reader is None:
+        raise RecordError("Nobody was added: choose a reader first.")
     with transaction(store()) as db:
         records.add_reader_to_study(db, study_id=study_id, reader=reader, actor=identity.name)
+    st.session_state[_joining(study_id)] = None
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -22,7 +22,7 @@ __all__ = ["own_records"]
 CALLBACKS: dict[tuple[str, str], tuple[tuple[Any, ...], set[str]]] = {
     ("pages.studies", "_open"): ((1,), {"coordinator", "admin"}),
     ("pages.studies", "_close"): ((1,), {"coordinator", "admin"}),
-    ("pages.studies", "_join"): ((1, "kim"), {"coordinator", "admin"}),
+    ("pages.studies", "_join"): ((1,), {"coordinator", "admin"}),
     ("pages.audit", "_leaf"): ((7,), {"coordinator", "admin"}),
     ("pages.parts.models_switch", "_switch"): (("none", "00"), {"admin"}),
     ("pages.parts.erasing", "_erase"): ((), {"admin"}),
