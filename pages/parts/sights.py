@@ -8,11 +8,11 @@ again, as no pixels are kept.
 from collections.abc import Iterable
 
 from cellularity_core.fingerprint import turned_fingerprints
+from cellularity_core.notes import SYNTHETIC
 from cellularity_core.patch import Patch
 from db import records
 from db.errors import RecordError
 from db.session import snapshot, transaction
-from pages.parts.explanation import SYNTHETIC
 from pages.parts.parking import let_go
 from pages.parts.state import Case
 from pages.parts.store import store
