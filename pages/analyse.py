@@ -60,7 +60,7 @@ def page() -> None:
     if patch.sha256 in shown:
         _open(case, patch, models, reader, own.get(patch.sha256, []))
         items = [(case.patches[s], case.results[s]) for s in shown]
-        files_area(items, case.problems, patch.sha256, models)
+        files_area(items, case.problems, patch.sha256, models, reader.name)
     else:
         withheld(case, patch, sight, reader)
 

@@ -107,7 +107,7 @@ def results(own: Desk, run: Run, models: Engine, reader: str) -> None:
     means(run, found, bed, method)
     to_rcb(run, case_of_slides(own, run, found, method), method)
     hot_spots(own, run, found.hot, method)
-    slide_files(run, bed, method)
+    slide_files(run, bed, method, reader)
 
 
 show(page)

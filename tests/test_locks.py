@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from db_support import new_case, plan
 from images import png
+from models_support import app
 
 from cellularity_core.fingerprint import fingerprint, turned_fingerprints
 from cellularity_core.patch import Patch, load_patch
 from cellularity_core.synthetic import demo_patches
 from db import records
-from db.session import transaction
-from pages.parts.locks import locked_patches
+from db.session import snapshot, transaction
+from pages.parts import sight, state
+from pages.parts.locks import LOCKED, locked_patches
 from pages.parts.state import Case
 from pages.parts.store import store
 
@@ -77,3 +79,23 @@ def test_another_pixel_size_does_not_hide_a_part(patches: list[Patch]) -> None:
     opened(one)
     assert is_locked(replace(cut(one), mpp=0.25, mpp_source="user"), "Ana")
     assert not is_locked(replace(cut(other), mpp=0.25, mpp_source="user"), "Ana")
+
+
+def test_a_score_typed_before_the_study_was_opened_is_not_kept_after(
+    patches: list[Patch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form runs apart from its page, which knows nothing of a study that was opened since."""
+    part = cut(patches[0])
+    at = app()
+    at.text_input(key=state.READER).set_value("Ana").run()
+    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
+    at.file_uploader[0].set_value([("cut.png", png(part.pixels), "image/png")]).run()
+    at.number_input(key=state.own_key(part.sha256, "number")).set_value(40).run()
+    opened(patches[0])
+    with monkeypatch.context() as page_as_drawn:
+        page_as_drawn.setattr(sight, "locked_patches", lambda *_: set())
+        at.button(key=state.COMMIT).click().run()
+    at.run()
+    assert not at.exception and LOCKED in [warning.value for warning in at.warning]
+    with snapshot(store()) as db:
+        assert records.free_readings(db) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from db_support import new_case, opened
 from PIL import Image
 from pypdf import PdfReader
 from streamlit.delta_generator import DeltaGenerator
@@ -15,11 +16,16 @@ from streamlit.testing.v1 import AppTest
 
 from cellularity_core import export
 from cellularity_core.export import files
+from cellularity_core.fingerprint import fingerprint
 from cellularity_core.patch import load_patch
 from cellularity_core.scorer import Scorer
 from cellularity_core.synthetic import synthesise
+from db import records
+from db.errors import RecordError
+from db.session import transaction
+from pages.parts import access, reader, scoring, state
 from pages.parts import files as page_files
-from pages.parts import reader, scoring, state
+from pages.parts.locks import LOCKED
 
 APP = str(Path(__file__).resolve().parent.parent / "app.py")
 KIND, WHICH = f"{state.FILES}.kind", f"{state.FILES}.which"
@@ -95,6 +101,39 @@ def test_one_patch_has_every_kind_and_nothing_is_made_before_it_is_asked_for(
             continue  # seconds differ
         assert offered["data"]() == files.make(kind, [(result, patch.pixels)], 1)
         made.clear()
+
+
+def test_a_study_opened_since_the_page_was_drawn_keeps_the_file(
+    offered: dict[str, Any], made: list[str]
+) -> None:
+    at = drop("a.png", "b.png")
+    at.text_input(key=state.READER).set_value("Ana").run()
+    save = offered["data"]
+    assert save() and made == ["pdf"]
+    patch = load_patch(png(0), "a.png")
+    case = new_case(1, sha256=patch.sha256, png=png(0), phash=fingerprint(patch.pixels))
+    with transaction(reader.store()) as db:
+        opened(db, readers=["Kim"], cases=[case])
+    assert save() and len(made) == 2
+    with transaction(reader.store()) as db:
+        [study] = records.studies(db)
+        records.add_reader_to_study(db, study_id=study.id, reader="Ana", actor="C")
+    with pytest.raises(RecordError, match="may not be saved any more"):
+        save()
+    assert len(made) == 2
+    at.download_button(key=f"{state.FILES}.save").click().run()
+    assert not at.exception and LOCKED in [warning.value for warning in at.warning]
+    assert not at.download_button
+
+
+def test_on_a_server_a_file_is_made_for_who_has_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "has_sign_in", lambda: True)
+    with transaction(reader.store()) as db:
+        records.enrol(db, name="Typed")
+        records.account(db, issuer="https://id", subject="s", name="Ana", email=None)
+    assert [access.is_known(name) for name in ("Ana", "Typed", "Nobody", "")] == [
+        *(True, False, False, False)
+    ]
 
 
 def test_several_patches_are_one_file_or_the_one_that_is_looked_at(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import shapely
 from images import png
 from slide_support import FakeScorer, made_slide, scoring
 from sqlalchemy import delete
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
@@ -30,6 +32,7 @@ from cellularity_core.slides.run import score_slide
 from cellularity_core.slides.summary import NOT_HE
 from cellularity_core.synthetic_slide import Mosaic, write_synthetic_slide
 from db import records
+from db.errors import RecordError
 from db.schema import Image
 from db.session import snapshot, transaction
 from pages.parts import access, locks, reader, slide_bed, slide_run, slide_source, slide_tile
@@ -365,9 +368,19 @@ def test_a_tile_is_shown_as_analyse_shows_a_patch(slides: Path) -> None:
 
 
 def test_a_slide_with_a_patch_of_an_open_study_stays_without_scores(
-    slides: Path, tmp_path: Path
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    offered: list[Callable[[], bytes]] = []
+    button = DeltaGenerator.download_button
+
+    def watched(self: DeltaGenerator, label: str, make: Callable[[], bytes], **how: Any) -> bool:
+        offered.append(make)
+        return button(self, label, make, **how)
+
+    monkeypatch.setattr(DeltaGenerator, "download_button", watched)
     at = scored()
+    save = offered[-1]
+    assert len(save()) > 1000
     slide = Slide(slides / "a.tif")
     pixels = np.rot90(slide.patch(Tile(0, 0, 150, 190, 512, 512)).pixels).copy()
     engine = reader.store()
@@ -384,7 +397,9 @@ def test_a_slide_with_a_patch_of_an_open_study_stays_without_scores(
         )  # fmt: skip
         made = records.create_study(db, plan, actor="Coordinator")
         records.open_study(db, study_id=made.id, actor="Coordinator")
-    at.run()
+    with pytest.raises(RecordError, match="may not be saved any more"):
+        save()
+    at.download_button(key="slide.files.save").click().run()
     assert "holds a patch of a study that is still open" in said(at)
     assert not at.metric
     at.text_input(key="reader").set_value("Bea").run()

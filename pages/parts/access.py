@@ -275,6 +275,19 @@ def _enrolled(identity: Identity) -> Identity:
     return Identity(known.name, identity.role, identity.verified, known.id)
 
 
+def is_known(name: str) -> bool:
+    """Whether who a page was drawn for may have something of it now.
+
+    For what is asked for apart from any run, where nobody's cookie is at hand: on a server the
+    reader needs an account still.
+    """
+    if not has_sign_in():
+        return True
+    with snapshot(store()) as db:
+        known = records.find_reader(db, name=name) if name else None
+    return known is not None and known.has_account
+
+
 def reader_name(place: Any) -> str:
     """Show in `place` who signed in or, on one machine, let them choose a name; the name.
 

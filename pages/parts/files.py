@@ -9,7 +9,10 @@ from cellularity_core.export import files
 from cellularity_core.patch import Patch, Rejected
 from cellularity_core.results import PatchResult
 from pages.parts import state
+from pages.parts.locks import locked_patches
+from pages.parts.save_button import save_button
 from pages.parts.scoring import Engine
+from pages.parts.state import Case
 
 ONE: Final = "This patch"
 
@@ -26,6 +29,7 @@ def files_area(
     problems: Sequence[Rejected],
     current: str,
     models: Engine,
+    reader: str,
     key: str = state.FILES,
 ) -> None:
     """A choice of what to save and of which patches, and the button that saves it.
@@ -41,6 +45,8 @@ def files_area(
     current : str
         Checksum of the patch that is looked at.
     models : Engine
+    reader : str
+        For whom the page is drawn, "" if nobody said.
     key : str
         Start of the widgets' keys, where a page has more than one such area.
     """
@@ -64,17 +70,16 @@ def files_area(
     chosen = [item for item in items if which == whole or item[0].sha256 == current]
     errors = [(p.name, p.reason) for p in problems] if which == whole or len(items) == 1 else []
     name, mime = files.name(kind, [patch.name for patch, _ in chosen])
-    save_place.download_button(
-        "Save",
+    asked = Case(patches={patch.sha256: patch for patch, _ in chosen})
+    save_button(
+        save_place,
         lambda: files.make(kind, _made(kind, chosen, models), len(chosen), errors),
+        is_locked=lambda: bool(locked_patches(asked, reader)),
+        reader=reader,
         file_name=name,
         mime=mime,
-        icon=":material/download:",
-        type="primary",
         disabled=files.KINDS[kind].one_each and len(chosen) > MOST_FILES,
         key=f"{key}.save",
-        on_click="ignore",
-        width="stretch",
     )
     st.caption(_told(kind, len(chosen)))
 

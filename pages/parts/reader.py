@@ -14,6 +14,7 @@ from db.records import ReadingRecord
 from db.session import snapshot, transaction
 from pages.parts import access, state
 from pages.parts.frame import answered, told
+from pages.parts.locks import locked_patches
 from pages.parts.percent_box import percent_box, whole_percent
 from pages.parts.state import Case
 from pages.parts.store import store
@@ -116,6 +117,8 @@ def own_score_form(case: Case, patch: Patch, reader: Reader) -> None:
     if pressed and value is not None:  # it may have been emptied by the same click
         if access.has_sign_in():
             access.require()
+        if locked_patches(Case(patches={patch.sha256: patch}), reader.name):
+            st.rerun()  # a study was opened since: the page says so
         with transaction(store()) as db:
             records.add_reading(
                 db,

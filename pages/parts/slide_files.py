@@ -15,8 +15,10 @@ from cellularity_core.slides.scoring import TileResult
 from cellularity_core.slides.store import Store
 from cellularity_core.slides.writing import described, map_note, reliability
 from pages.parts import state
+from pages.parts.locks import slide_lock
+from pages.parts.save_button import save_button
 from pages.parts.slide_bed import BED
-from pages.parts.slide_run import Run, maps, sums
+from pages.parts.slide_run import Run, maps, overview, sums
 
 MAP: Final = "Maps (OME-TIFF, for QuPath and Fiji)"
 GEOJSON: Final = "Tiles (GeoJSON, for QuPath)"
@@ -26,7 +28,7 @@ PICTURE: Final = "Heat map over the slide (PNG)"
 
 
 @st.fragment
-def slide_files(run: Run, bed: BaseGeometry | None, method: str) -> None:
+def slide_files(run: Run, bed: BaseGeometry | None, method: str, reader: str) -> None:
     """A choice of what to save, and the button that saves it."""
     st.subheader("Files", anchor=False)
     made: dict[str, tuple[str, str, Callable[[], bytes]]] = {
@@ -45,16 +47,16 @@ def slide_files(run: Run, bed: BaseGeometry | None, method: str) -> None:
     choice, save = st.columns([5, 1], vertical_alignment="bottom")
     kind = choice.selectbox("What to save", list(made), key=f"{state.SLIDE_FILES}.kind")
     ending, mime, make = made[kind]
-    save.download_button(
-        "Save",
+    save_button(
+        save,
         make,
+        is_locked=lambda: (
+            slide_lock(run.folder.name, run.slide, overview(run.folder), reader) is not None
+        ),
+        reader=reader,
         file_name=f"{file_stem(run.slide.name)}{ending}",
         mime=mime,
-        icon=":material/download:",
-        type="primary",
         key=f"{state.SLIDE_FILES}.save",
-        on_click="ignore",
-        width="stretch",
     )
     st.caption("Every file names the slide, the model set and the scale. Research use only.")
 
