@@ -156,6 +156,7 @@ def rest(engines: Iterable[Engine]) -> None:
 def _release(on: Engine, taken: int) -> None:
     if on.turns.taken == taken:
         with suppress(TimeoutError), on.turns.mine(0):
+            gc.collect()  # sessions that have ended: Python's own comes when many objects are new
             on.scorer.release()
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import streamlit as st
 
+from cellularity_core.memory import share_memory
 from db.session import open_records
 
 SWITCH: Final = 0.001
@@ -19,4 +20,5 @@ one page that is being drawn a commit took 310 ms, and with this 190 ms.
 def store() -> Any:
     """Connection to the records, made once for all sessions."""
     sys.setswitchinterval(SWITCH)
+    share_memory()
     return open_records()
