@@ -118,7 +118,10 @@ class Reader:
     held: int = 0
 
     async def work(self) -> None:
-        """Go on until the time is over or something is wrong; once through in any case."""
+        """Go on until the time is over or something is wrong.
+
+        Then the patch at hand is scored and one case read: once through in any case.
+        """
         try:
             self.log.took("open the app", await self.tab.open(reader=self.name))
             begun = False
@@ -142,10 +145,11 @@ class Reader:
         return time.monotonic() >= self.end
 
     async def pause(self, between: tuple[float, float]) -> None:
-        """Do nothing for a while, as a person does."""
-        await asyncio.sleep(
-            min(self.rng.uniform(*between) * self.pace, self.end - time.monotonic())
-        )
+        """Do nothing for a while, as a person does.
+
+        In full even when the time is over: cut short, all readers would click at once.
+        """
+        await asyncio.sleep(self.rng.uniform(*between) * self.pace)
 
     async def analyse(self) -> None:
         """Upload a patch, look at its scores, and keep a score of one's own."""
@@ -265,14 +269,18 @@ async def drive(
     log: Log,
     see: Callable[[float], Sample],
 ) -> list[Sample]:
-    """Let all readers work, come in the course of a round, and look at the server meanwhile."""
+    """Let all readers work, come in the course of a round, and look at the server meanwhile.
+
+    It is looked at until the time is over, when readers begin to leave.
+    """
     began = time.monotonic()
     samples: list[Sample] = []
 
     async def watch() -> None:
-        while True:
+        while (left := began + seconds - time.monotonic()) > 0:
             samples.append(see(began))
-            await asyncio.sleep(SAMPLE)
+            await asyncio.sleep(min(SAMPLE, left))
+        samples.append(see(began))
 
     watching = asyncio.create_task(watch())
     people = [
@@ -285,8 +293,8 @@ async def drive(
         await person.work()
 
     await asyncio.gather(*(arrive(k, person) for k, person in enumerate(people)))
-    watching.cancel()
-    samples.append(see(began))
+    if watching.cancel():  # all have left before the time was over
+        samples.append(see(began))
     return samples
 
 

@@ -74,6 +74,16 @@ def test_a_score_that_is_not_that_of_the_patch_alone_is_an_error(value: str, wro
     assert log.places == [2]
 
 
+def test_readers_do_not_hurry_when_the_time_is_over() -> None:
+    """All of them would click at once, as no people do."""
+    person: Any = load.Reader(
+        "Kim", Page("40 %"), Files(), load.Log(), time.monotonic() - 1, 0.01, random.Random(0)
+    )
+    began = time.monotonic()
+    asyncio.run(person.analyse())
+    assert time.monotonic() - began >= 0.01 * (load.LOOK[0] + load.MOVES * load.MOVE[0])
+
+
 def test_a_read_that_the_records_lack_is_an_error(tmp_path: Path) -> None:
     study = prepare(tmp_path / "load.db", ["Kim", "Ana"], 2)
     log = load.Log()
