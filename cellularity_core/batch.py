@@ -127,7 +127,7 @@ def _table_row(result: PatchResult, methods: Sequence[str]) -> tuple[str, ...]:
         printable(result.image),
         *(_percent(result.scores[method]) for method in methods),
         *(str(count) for count in counts.values()),
-        ", ".join(result.quality.flags) or "-",
+        ", ".join(flag.replace("-", " ") for flag in result.quality.flags) or "-",
         "yes" if result.quality.reliable else "NO",
     )
 

@@ -105,7 +105,7 @@ def _maps(
         f"places is its score, to the digit. A place looks about {FIELD_UM:.0f} µm around itself, "
         "so edges are soft."
         + (
-            " It is the score before it is set to your reader's scale."
+            " It is the score before it is put on the reader's scale."
             if any(on.scorer.model_set.calibration(m) for m in places)
             else ""
         )

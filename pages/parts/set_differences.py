@@ -107,8 +107,7 @@ def chain(patch: Patch, on: Engine, found: Scored) -> dict[str, str]:
         limits = ""
         if score.low is not None and score.high is not None:
             limits = f" ({100 * score.low:.0f} to {100 * score.high:.0f})"
-        if method in result.uncalibrated:
-            name = f"{METHOD_NAMES[method]}, before the reader's scale"
-            steps[name] = percent(result.uncalibrated[method])
-        steps[METHOD_NAMES[method]] = f"{percent(score.value)}{limits}"
+        before = result.uncalibrated.get(method)
+        scaled = "" if before is None else f"{percent(before)}, on the reader's scale "
+        steps[METHOD_NAMES[method]] = f"{scaled}{percent(score.value)}{limits}"
     return steps
