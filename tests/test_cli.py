@@ -165,12 +165,14 @@ def test_every_output_tells_that_a_pixel_size_was_assumed_and_how_a_patch_was_re
 
     assert (line["views"], row["views"], patch["views"]) == ("1", 1, 1)
 
-    table = ["score", str(tmp_path / "a.png"), "--models", "gbt", "--tta", "2"]
-    assert main([*table, "--json", str(tmp_path / "json")]) == 0
+    again = ["score", str(tmp_path / "a.png"), "--models", "gbt", "--tta", "2"]
+    assert main([*again, "--json", str(tmp_path / "json")]) == 0
     assert json.loads((tmp_path / "json").read_text())["patches"][0]["views"] == 2
-    assert main(["score", str(tmp_path / "a.png")]) == 0  # wide, so that it takes two lines
-    assert re.search(r"pixel size\W.*\n.*\bassumed\b", capsys.readouterr().out)
-    assert main([*table, "--mpp", "0.5"]) == 0
+    (tmp_path / "a.png").rename(tmp_path / "with a longer name.png")  # two lines, none cut short
+    printing = ["score", str(tmp_path / "with a longer name.png")]
+    assert main(printing) == 0
+    assert re.search(r"pixel size\b.*\n.*\bassumed\b", printed := capsys.readouterr().out), printed
+    assert main([*printing, "--mpp", "0.5"]) == 0
     assert "assumed" not in capsys.readouterr().out
 
 
