@@ -1,5 +1,6 @@
 """The app on a server where people sign in, with records of its own."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,16 @@ import streamlit as st
 from streamlit import config
 from streamlit.runtime.secrets import Secrets
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block
 
+from db import records
+from db.session import transaction
 from pages.parts import sign_in
 from pages.parts.store import store
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "app.py"
+PAGES = sorted(set(re.findall(r"pages/\w+\.py", APP.read_text(encoding="utf-8"))))
 
 ISSUER = "https://id.example.org"
 AUTH = {
@@ -67,3 +72,38 @@ def ready(
         at.run()
         at.switch_page(page)
     return at.run()
+
+
+def drawn(at: AppTest) -> list[str]:
+    """Kinds of elements that were sent, the frame around every page left out."""
+    assert not at.exception
+    return [
+        element.type
+        for element in at.main
+        if not isinstance(element, Block) and element.type not in ("html", "empty")
+    ]
+
+
+def reader(name: str) -> records.ReaderRecord | None:
+    with transaction(store()) as db:
+        return records.find_reader(db, name=name)
+
+
+def probe() -> None:
+    """A page for coordinators with an action, as short as one can be."""
+    import streamlit as st
+
+    from pages.parts import access
+
+    def act() -> None:
+        access.require("coordinator", "admin")
+        st.session_state["acted"] = True
+
+    me = access.require("coordinator", "admin")
+    st.title("Secret")
+    st.markdown(f"{me.name}, {me.reader_id}")
+    st.button("Act", on_click=act)
+
+
+def probed(person: dict[str, Any] | None = None, auth: Any = AUTH, **query: str) -> AppTest:
+    return ready(AppTest.from_function(probe), person, auth, **query)

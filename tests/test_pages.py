@@ -1,122 +1,36 @@
 """Pages through `app.py`, as a user meets them; what they send is checked against the core."""
 
 import gc
-import io
 import re
-from collections.abc import Iterator
-from functools import cache
-from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
-from models_support import unmarked
-from PIL import Image
-from sqlalchemy import text
+from pages_support import (
+    app,
+    cards,
+    demo,
+    drop,
+    expected,
+    own_records,
+    png,
+    scored_names,
+    scorer,
+    sent,
+    tissue,
+    words,
+)
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.testing.v1 import AppTest
 
-from cellularity_core import export
 from cellularity_core.conventions import METHODS
-from cellularity_core.patch import Patch, load_patch
 from cellularity_core.quality import FLAGS
-from cellularity_core.results import PatchResult
-from cellularity_core.scorer import Scorer
-from cellularity_core.synthetic import demo_patches
-from db.session import connect, database_url
-from pages.parts import reader, scoring, state
+from pages.parts import reader, state
 from pages.parts.frame import RESEARCH_USE
 from pages.parts.models_data import curves
 from pages.parts.words import percent
 
-APP = str(Path(__file__).resolve().parent.parent / "app.py")
-File = tuple[str, bytes, str]
-TELLING = re.compile("data-method|[Aa]ctivation|ontrast above|weak TC|waterfall")
-"""Words that only a model's output brings to the page."""
-
-
-@pytest.fixture(autouse=True)
-def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test has records and caches of its own."""
-    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "pages.db"))
-    reader.store.clear()
-    scoring.forget()
-    yield
-    reader.store().dispose()
-    reader.store.clear()
-
-
-@pytest.fixture
-def scored_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Checksums of the patches that reach the models, in order."""
-    seen: list[str] = []
-    score = Scorer.score
-
-    def watched(self: Scorer, patches: list[Patch], maps: bool = True) -> Iterator[PatchResult]:
-        patches = list(patches)
-        seen.extend(patch.sha256 for patch in patches)
-        return score(self, patches, maps)
-
-    monkeypatch.setattr(Scorer, "score", watched)
-    return seen
-
-
-def app(**query: str) -> AppTest:
-    at = AppTest.from_file(APP, default_timeout=120)
-    for name, value in query.items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def png(pixels: np.ndarray, name: str = "patch.png", **how: object) -> File:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", **how)
-    return name, buffer.getvalue(), "image/png"
-
-
-@cache
-def demo() -> list[Patch]:
-    return demo_patches()
-
-
-def tissue(k: int = 0) -> np.ndarray:
-    return demo()[k].pixels
-
-
-def drop(at: AppTest, *files: File) -> AppTest:
-    at.file_uploader[0].set_value(list(files)).run()
-    assert not at.exception, at.exception
-    return at
-
-
-def words(at: AppTest) -> str:
-    """Everything that is sent as text, whatever the element."""
-    kinds = (at.markdown, at.caption, at.text, at.info, at.warning, at.error, at.title)
-    elements = [e.value for kind in (*kinds, at.subheader) for e in kind]
-    return unescape("\n".join([*elements, *(str(e.proto.body) for e in at.get("html"))]))
-
-
-def cards(at: AppTest) -> dict[str, str]:
-    """Value on each score card, by method."""
-    found = re.findall(
-        r'data-method="([\w-]+)">.*?<div class="value">(.*?)</div>', words(at).replace("\n", " ")
-    )
-    return dict(found)
-
-
-@cache
-def scorer() -> Scorer:
-    return Scorer.open()
-
-
-def expected(file: File, **how: float) -> PatchResult:
-    [result] = scorer().score([load_patch(file[1], file[0], **how)])
-    return result
-
-
-def sent(at: AppTest) -> str:
-    """All that a run sends to the browser, as one text."""
-    return "\n".join(str(element.proto) for element in at if hasattr(element, "proto"))
+pytestmark = pytest.mark.usefixtures("own_records")
+__all__ = ["own_records", "scored_names"]
 
 
 def test_every_page_opens_and_says_research_use_only() -> None:
@@ -283,170 +197,6 @@ def test_clear_all_forgets_the_patches() -> None:
     assert cards(at) == {}
 
 
-def commit(at: AppTest, sha256: str, value: int) -> AppTest:
-    at.number_input(key=state.own_key(sha256, "number")).set_value(value).run()
-    at.button(key=state.COMMIT).click().run()
-    assert not at.exception, at.exception
-    return at
-
-
-def kept() -> list[tuple[object, ...]]:
-    engine = connect(database_url())
-    with engine.connect() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT reader.name, patch.name, cellularity, seen_models, software FROM reading "
-                "JOIN patch ON patch.id = patch_id JOIN reader ON reader.id = reader_id "
-                "ORDER BY reading.id"
-            )
-        ).all()
-    engine.dispose()
-    return [tuple(row) for row in rows]
-
-
-def scored_with() -> set[str]:
-    """What the kept scores of the models were made by."""
-    engine = connect(database_url())
-    with engine.connect() as connection:
-        found = set(connection.scalars(text("SELECT software FROM model_score")))
-    engine.dispose()
-    return found
-
-
-def test_score_first_computes_and_shows_nothing_before_the_commit(
-    scored_names: list[str],
-) -> None:
-    files = [png(tissue(k), f"{k}.png") for k in range(2)]
-    at = app(reader="Kim")
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    drop(at, *files)
-    first, second = (load_patch(data, name).sha256 for name, data, _ in files)
-    assert scored_names == []
-    assert cards(at) == {}
-    assert at.session_state[state.CASE].results == {}
-    assert list(at.dataframe[0].value) == [" ", "Patch", "Your score"]
-    drawing = at.session_state[state.CASE].view[1].sent.decode()
-    assert not TELLING.search(drawing)
-    assert not TELLING.search(sent(at))
-    assert at.button(key=state.COMMIT).disabled
-
-    commit(at, first, 35)
-    assert scored_names == [first]
-    assert TELLING.search(sent(at))
-    result = expected(files[0])
-    assert cards(at) == {
-        "own": "35 %",
-        **{method: percent(result.scores[method].value) for method in METHODS},
-    }
-    assert "Given before seeing the models" in words(at)
-    assert re.search(r"Your 35 % is (below|above|among)", words(at))
-    assert at.dataframe[0].value["GBT"].isna().tolist() == [False, True]
-    assert kept() == [("Kim", "0.png", 0.35, 0, export.SOFTWARE)]
-    assert scored_with() == {f"{export.SOFTWARE}, {result.precision}"}
-
-    at.button(key=state.NEXT).click().run()
-    assert cards(at) == {}
-    assert scored_names == [first, first]  # the second is `expected` above
-    assert second not in at.session_state[state.CASE].results
-
-
-def test_a_second_score_stands_beside_the_first_as_seen() -> None:
-    file = png(tissue())
-    sha256 = load_patch(file[1], file[0]).sha256
-    at = app(reader="Kim")
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    drop(at, file)
-    commit(at, sha256, 35)
-    commit(at, sha256, 50)
-    assert [row[2:4] for row in kept()] == [(0.35, 0), (0.5, 1)]
-    assert cards(at)["own"] == "50 %"
-    assert "Given after seeing the models" in words(at)
-    assert "Earlier: 35 %" in words(at)
-
-
-def test_a_score_given_after_the_models_were_seen_says_so() -> None:
-    file = png(tissue())
-    at = drop(app(reader="Kim"), file)
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    assert len(cards(at)) == len(METHODS)  # hiding what was seen would be pretence
-    commit(at, load_patch(file[1], file[0]).sha256, 20)
-    assert [row[2:4] for row in kept()] == [(0.2, 1)]
-
-
-def test_clearing_does_not_make_a_seen_patch_unseen() -> None:
-    file = png(tissue())
-    at = drop(app(reader="Kim"), file)
-    at.button(key=state.CLEAR).click().run()
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    drop(at, file)
-    commit(at, load_patch(file[1], file[0]).sha256, 20)
-    assert [row[3] for row in kept()] == [1]
-
-
-def test_nobody_can_commit_without_a_name_or_a_score() -> None:
-    file = png(tissue())
-    sha256 = load_patch(file[1], file[0]).sha256
-    at = app()
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    drop(at, file)
-    at.number_input(key=state.own_key(sha256, "number")).set_value(40).run()
-    assert at.button(key=state.COMMIT).disabled
-    assert "Type your name" in words(at)
-    at.text_input(key=state.READER).set_value("Kim").run()
-    assert not at.button(key=state.COMMIT).disabled
-
-
-def test_slider_and_number_are_one_score() -> None:
-    file = png(tissue())
-    sha256 = load_patch(file[1], file[0]).sha256
-    at = app(reader="Kim")
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    drop(at, file)
-    at.slider(key=state.own_key(sha256, "slider")).set_value(62).run()
-    assert at.number_input(key=state.own_key(sha256, "number")).value == 62
-    at.number_input(key=state.own_key(sha256, "number")).set_value(7).run()
-    assert at.slider(key=state.own_key(sha256, "slider")).value == 7
-
-
-def test_a_box_that_holds_no_score_keeps_none() -> None:
-    """What stood there before is not kept in its place, nor 0 for an empty box."""
-    file = png(tissue())
-    sha256 = load_patch(file[1], file[0]).sha256
-    at = app(reader="Kim")
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    drop(at, file)
-    box, slider = (state.own_key(sha256, kind) for kind in ("number", "slider"))
-    for typed in (150, 15.5, -1, None):
-        at.number_input(key=box).set_value(40).run()
-        assert not at.button(key=state.COMMIT).disabled
-        at.number_input(key=box).set_value(typed)
-        at.button(key=state.COMMIT).click().run()
-        assert not at.exception
-        assert at.button(key=state.COMMIT).disabled
-        assert ("is not a score" in words(at)) == (typed is not None)
-        assert at.slider(key=slider).value == 40
-        assert kept() == []
-
-
-def test_a_reader_keeps_score_first_as_the_default() -> None:
-    at = app(reader="Kim")
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    assert app(reader="kim").toggle(key=state.SCORE_FIRST).value
-    assert not app(reader="Ana").toggle(key=state.SCORE_FIRST).value
-    at.toggle(key=state.SCORE_FIRST).set_value(False).run()
-    assert not app(reader="Kim").toggle(key=state.SCORE_FIRST).value
-
-
-def test_earlier_readings_come_back_in_a_new_session() -> None:
-    file = png(tissue())
-    at = app(reader="Kim")
-    at.toggle(key=state.SCORE_FIRST).set_value(True).run()
-    drop(at, file)
-    commit(at, load_patch(file[1], file[0]).sha256, 35)
-    assert cards(drop(app(reader="Kim"), file))["own"] == "35 %"
-    assert "own" not in cards(drop(app(reader="Ana"), file))
-
-
 def test_one_users_file_name_is_not_another_users(scored_names: list[str]) -> None:
     drop(app(), png(tissue(), "Mrs Jones.png"))
     at = drop(app(), png(tissue(), "other.png"))
@@ -454,16 +204,6 @@ def test_one_users_file_name_is_not_another_users(scored_names: list[str]) -> No
     assert "Jones" not in words(at) + sent(at)
     [result] = at.session_state[state.CASE].results.values()
     assert result.image == "other.png"
-
-
-@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>.png", "**bold** $x$ :red[a].png"])
-def test_a_name_is_shown_as_it_is(name: str) -> None:
-    at = drop(app(reader=f"K {name[:-4]}"), png(tissue(), name))
-    shown = at.subheader[0].value
-    assert unmarked(shown) == name
-    assert "\\<" in shown or "\\*" in shown
-    commit(at, load_patch(png(tissue())[1], "x").sha256, 10)
-    assert not any("<img" in element.value for element in at.markdown)
 
 
 def test_records_that_cannot_be_opened_give_a_sentence(
