@@ -57,7 +57,7 @@ def recalibrate(
     from cellularity_core import recalibration as work
     from cellularity_core.model_store import default_root, open_set
     from cellularity_core.readings import Readings
-    from cellularity_core.recalibration_card import card, gaps
+    from cellularity_core.recalibration_card import about_sizes, card, gaps
     from cellularity_core.scorer import Scorer
 
     root = models_root or default_root()
@@ -73,6 +73,8 @@ def recalibrate(
     made = work.recalibrate(Scorer(source, methods=source.methods), readings, scale)
     for image, why in made.unfit:
         complain(f"{image} is not fit to score and is left out ({why})")
+    if made.assumed:
+        complain(about_sizes(made))
     for sentence in gaps(made.methods):
         complain(sentence)
     folder = work.write_set(made, out, card(made, out, half_width), root)

@@ -32,6 +32,7 @@ from cellularity_core.errors import DataError, ModelError
 from cellularity_core.evaluation import figures
 from cellularity_core.model_store import MANIFEST, ModelSet
 from cellularity_core.patch import Patch, Rejected, collect
+from cellularity_core.quality import ASSUMED
 from cellularity_core.readings import Reading, Readings
 from cellularity_core.scorer import Scorer
 from cellularity_core.uncertainty import SCALE, SCALES, Interval
@@ -84,6 +85,8 @@ class Recalibration:
     readings : Readings
     fitted_to : tuple of str
         SHA-256 of the pixels of each patch that it rests on, as `Patch.sha256`, sorted.
+    assumed : int
+        Of these patches, those whose pixel size is stated nowhere and was assumed.
     """
 
     source: ModelSet
@@ -94,6 +97,7 @@ class Recalibration:
     unfit: tuple[tuple[str, str], ...]
     readings: Readings
     fitted_to: tuple[str, ...] = ()
+    assumed: int = 0
 
 
 def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration:
@@ -121,6 +125,7 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
     kept: list[Reading] = []
     checksums: list[str] = []
     unfit: list[tuple[str, str]] = []
+    assumed = 0
     pairs = zip(readings.rows, scorer.score(_patches(readings.rows), maps=False), strict=True)
     for reading, result in pairs:
         values = {m: s.value for m, s in result.scores.items() if s.value is not None}
@@ -129,6 +134,7 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
             continue
         kept.append(reading)
         checksums.append(result.sha256)
+        assumed += not ASSUMED.isdisjoint(result.quality.flags)
         scores.append(values)
     patients = np.array([reading.patient for reading in kept])
     require_patients(len(set(patients)))
@@ -150,6 +156,7 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
         tuple(unfit),
         readings,
         tuple(sorted(checksums)),
+        assumed,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from cellularity_core.calibration import Calibration, floor_of, patients_needed
+from cellularity_core.conventions import DEFAULT_MPP
 from cellularity_core.model_store import ModelSet
 from cellularity_core.recalibration import Method, Recalibration
 
@@ -22,6 +23,15 @@ _KEPT: Final = ("Intended use and limits", "Licence and data")
 """Sections of a card that hold for the recalibrated set too."""
 
 _USE: Final = "Research use only. Not a medical device, not for diagnosis or treatment decisions."
+
+
+def about_sizes(made: Recalibration) -> str:
+    """That pixel sizes were assumed, and what may come of it."""
+    return (
+        f"Of {made.assumed} of the {made.patches} patches the pixel size is stated nowhere, and "
+        f"{DEFAULT_MPP:g} um was assumed; where it is another, their scores and with them this "
+        "scale are wrong."
+    )
 
 
 def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
@@ -64,6 +74,7 @@ def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
             if made.readings.without_score
             else []
         ),
+        *([about_sizes(made), ""] if made.assumed else []),
         *([f"Left out as not fit to score: {', '.join(left_out)}.", ""] if left_out else []),
         "## Against this reader",
         "",

@@ -50,7 +50,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, fl
     with (folder / "f.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "score", "patient", "mpp"])
-        writer.writerows([n, 100 * v, f"p{k}", 0.5] for k, (n, v) in enumerate(wanted.items()))
+        sizes = ["", *[0.5] * 19]  # of the first it is assumed
+        writer.writerows([n, 100 * v, f"p{k}", sizes[k]] for k, (n, v) in enumerate(wanted.items()))
     return folder / "f.csv", wanted
 
 
@@ -68,7 +69,8 @@ def recalibrated(models, scored) -> tuple[list[str], str]:
         "reader-a",
     ]
     arguments += ["--scale-name", "A.B., north", "--models-root", str(models)]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         assert main([*arguments, "--half-width", "0.3"]) == 0
     return arguments, said.getvalue()
 
@@ -116,6 +118,8 @@ def test_end_to_end_a_known_reader_is_found_again(models, scored, recalibrated, 
     card = made.card()
     assert "that of one reader or site (reader: A.B., north)" in card
     assert WEAK_SCALE not in card
+    sizes = "Of 1 of the 20 patches the pixel size is stated nowhere, and 0.5 um was assumed"
+    assert sizes in card and sizes in said
     assert "fitted to scores from" in card and "open on that side" in card
     assert "Research use only" in card and "20 patients" in card
 

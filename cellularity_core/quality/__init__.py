@@ -135,6 +135,9 @@ FLAGS: Final = {
 }
 """Every flag, in the order they are given."""
 
+ASSUMED: Final = frozenset({"pixel-size-unknown", "pixel-size-assumed"})
+"""Flags of a pixel size that was assumed."""
+
 NOT_OF_PIXELS: Final = ("small-field", "pixel-size-assumed", "beyond-reader")
 """Flags without rates: pixels do not decide them."""
 
