@@ -188,3 +188,17 @@ def test_a_row_holds_scores_in_per_cent_intervals_and_warnings() -> None:
     assert cells["Warnings"] == "do not rely on it: no tissue"
     assert compare_data.unreliable([one], "p0")
     assert "B less A" not in cells
+
+
+def test_a_warning_of_the_second_set_alone_is_told_as_its_own() -> None:
+    values = dict.fromkeys(METHODS, 0.4)
+    raised = (("pen", "fold"), ("pen", "beyond-reader"))
+    one, two = (
+        replace(side([], label), results={"p0": replace(result(values), quality=Quality(flags))})
+        for label, flags in zip("AB", raised, strict=True)
+    )
+    told = compare_data.own_flags([one, two], "p0")
+    assert told == [("A", ("pen", "fold")), ("B", ("beyond-reader",))]
+    cells = compare_data.row([one, two], compare_data.raters([one, two], {}, ""), "p0", {})
+    assert cells["Warnings"] == "pen, fold, B: beyond reader"
+    assert compare_data.own_flags([one, two], "p1") == []

@@ -236,12 +236,28 @@ def _limits(score: Score) -> str:
     return f"{100 * score.low:.0f} to {100 * score.high:.0f}"
 
 
+def own_flags(sides: Sequence[Side], sha256: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Flags of a patch by label of the set, without those that a set before it has raised.
+
+    Most are of the picture, so all sets raise them; a score beyond a reader's is one set's.
+    """
+    found: list[tuple[str, tuple[str, ...]]] = []
+    met: set[str] = set()
+    for side in sides:
+        if sha256 in side.results:
+            flags = tuple(f for f in side.results[sha256].quality.flags if f not in met)
+            met |= set(flags)
+            found.append((side.label, flags))
+    return found
+
+
 def _warnings(sides: Sequence[Side], sha256: str) -> str:
-    result = next((s.results[sha256] for s in sides if sha256 in s.results), None)
-    if result is None:
-        return ""
-    flags = ", ".join(result.quality.flags).replace("-", " ")
-    return flags if result.quality.reliable else f"do not rely on it: {flags}"
+    told = own_flags(sides, sha256)
+    flags = [
+        f"{label}: {flag}" if k else flag for k, (label, own) in enumerate(told) for flag in own
+    ]
+    text = ", ".join(flags).replace("-", " ")
+    return f"do not rely on it: {text}" if unreliable(sides, sha256) else text
 
 
 def unreliable(sides: Sequence[Side], sha256: str) -> bool:

@@ -7,10 +7,11 @@ import streamlit as st
 
 from cellularity_core.export import file_stem
 from cellularity_core.patch import Patch
+from cellularity_core.quality import FLAGS
 from cellularity_core.results import PatchResult
 from db.records import ReadingRecord
 from pages.parts import state
-from pages.parts.compare_data import Rater, Side
+from pages.parts.compare_data import Rater, Side, own_flags
 from pages.parts.differences import (
     MAP_NAME,
     differences_expander,
@@ -46,6 +47,10 @@ def opened(
     """Warnings, score cards of each set, and two to four views of one patch."""
     with st.container():
         warnings(patch, sides[0].results[patch.sha256])
+        for label, flags in own_flags(sides, patch.sha256)[1:]:
+            if flags:
+                sentences = " ".join(FLAGS[flag].text for flag in flags)
+                st.warning(f"Set {label}: {sentences}", icon=":material/info:")
     for side in sides:
         result = side.results[patch.sha256]
         if side.label:
