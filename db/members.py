@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from db import look_alikes, readers
 from db.errors import RecordError
 from db.look_alikes import Mark
 from db.schema import Case, Membership, Reader, Study
+
+_PART: Final = select(Membership).where(
+    Membership.study_id == bindparam("study"), Membership.reader_id == bindparam("reader")
+)
 
 
 def study_row(session: Session, study_id: int) -> Study:
@@ -29,10 +33,7 @@ def study_row(session: Session, study_id: int) -> Study:
 
 def membership(session: Session, study_id: int, reader: Reader) -> Membership | None:
     """Row of a reader's part in a study, or None."""
-    query = select(Membership).where(
-        Membership.study_id == study_id, Membership.reader_id == reader.id
-    )
-    return session.scalars(query).one_or_none()
+    return session.scalars(_PART, {"study": study_id, "reader": reader.id}).one_or_none()
 
 
 def count(session: Session, study_id: int) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from db import audit
@@ -38,6 +38,10 @@ class ReaderRecord:
     has_account: bool
 
 
+_BY_KEY: Final = select(Reader).where(Reader.key == bindparam("key"))
+"""Made once, like the others that every commit asks: to make one takes as long as to ask it."""
+
+
 def clean_name(name: str) -> str:
     """`name` with single spaces.
 
@@ -59,7 +63,7 @@ def clean_name(name: str) -> str:
 def by_name(session: Session, name: str) -> Reader | None:
     """Row of the reader of that name, or None."""
     key = clean_name(name).casefold()
-    return session.scalars(select(Reader).where(Reader.key == key)).one_or_none()
+    return session.scalars(_BY_KEY, {"key": key}).one_or_none()
 
 
 def required(session: Session, name: str) -> Reader:

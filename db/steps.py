@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from db import members, readers
@@ -143,6 +144,34 @@ def _has_image() -> ColumnElement[bool]:
     return exists().where(Image.patch_id == Case.patch_id)
 
 
+_PNG: Final = select(Image.png).where(Image.patch_id == bindparam("patch"))
+
+_BEFORE: Final = select(Reading.cellularity).where(
+    Reading.assignment_id == bindparam("task"), Reading.phase == "before"
+)
+
+_FOLLOWING: Final = (
+    select(Assignment, Case.is_training, Case.patch_id, Case.mpp, _given())
+    .join(Case, Case.id == Assignment.case_id)
+    .join(Study, Study.id == Case.study_id)
+    .where(Assignment.membership_id == bindparam("member"), _given() < _phases(), _has_image())
+    .order_by(Assignment.position)
+    .limit(1)
+)
+
+_SKIPPED: Final = (
+    select(func.count(Assignment.id))
+    .join(Case, Case.id == Assignment.case_id)
+    .join(Study, Study.id == Case.study_id)
+    .where(
+        Assignment.membership_id == bindparam("member"),
+        Assignment.position < bindparam("position"),
+        _given() < _phases(),
+        ~_has_image(),
+    )
+)
+
+
 def next_assignment(
     session: Session, *, study_id: int, reader: str, now: datetime | None = None
 ) -> AssignmentRecord | Waiting | NotQualified | None:
@@ -163,12 +192,8 @@ def next_assignment(
     if not isinstance(step, Step):
         return step
     patch = session.get_one(Patch, step.patch_id)
-    png = session.scalars(select(Image.png).where(Image.patch_id == step.patch_id)).one()
-    before = session.scalars(
-        select(Reading.cellularity).where(
-            Reading.assignment_id == step.assignment_id, Reading.phase == "before"
-        )
-    ).one_or_none()
+    png = session.scalars(_PNG, {"patch": step.patch_id}).one()
+    before = session.scalars(_BEFORE, {"task": step.assignment_id}).one_or_none()
     [counted] = _counts(session, study_id, member.id)
     skipped = _skipped_before(session, member.id, step.position)
     return AssignmentRecord(
@@ -215,16 +240,7 @@ def following(
     session: Session, study: Study, member: Membership, now: datetime
 ) -> Step | Waiting | NotQualified | None:
     """What comes next for a member of an open study."""
-    given = _given()
-    query = (
-        select(Assignment, Case.is_training, Case.patch_id, Case.mpp, given)
-        .join(Case, Case.id == Assignment.case_id)
-        .join(Study, Study.id == Case.study_id)
-        .where(Assignment.membership_id == member.id, given < _phases(), _has_image())
-        .order_by(Assignment.position)
-        .limit(1)
-    )
-    found = session.execute(query).one_or_none()
+    found = session.execute(_FOLLOWING, {"member": member.id}).one_or_none()
     if found is None:
         return None
     task, is_training, patch_id, mpp, n_given = found
@@ -267,18 +283,7 @@ def _first_read(session: Session, task: Assignment) -> datetime:
 
 def _skipped_before(session: Session, membership_id: int, position: int) -> int:
     """How many reads before that position cannot be done any more."""
-    query = (
-        select(func.count(Assignment.id))
-        .join(Case, Case.id == Assignment.case_id)
-        .join(Study, Study.id == Case.study_id)
-        .where(
-            Assignment.membership_id == membership_id,
-            Assignment.position < position,
-            _given() < _phases(),
-            ~_has_image(),
-        )
-    )
-    return session.execute(query).scalar_one()
+    return session.scalars(_SKIPPED, {"member": membership_id, "position": position}).one()
 
 
 def _training_errors(
@@ -317,6 +322,14 @@ class _Count:
 
 def _counts(session: Session, study_id: int, membership_id: int | None = None) -> list[_Count]:
     """How many reads are done and asked, by member in the order of joining."""
+    asked = {"study": study_id} | ({} if membership_id is None else {"member": membership_id})
+    found = session.execute(_counting(membership_id is not None), asked)
+    return [_Count(*row) for row in found]
+
+
+@cache
+def _counting(of_one: bool) -> Select[int, str, int, int, int, int]:
+    """What `_counts` asks, of all members or of one."""
     tasks = (
         select(
             Assignment.membership_id,
@@ -326,10 +339,10 @@ def _counts(session: Session, study_id: int, membership_id: int | None = None) -
         )
         .join(Case, Case.id == Assignment.case_id)
         .join(Study, Study.id == Case.study_id)
-        .where(Case.study_id == study_id)
+        .where(Case.study_id == bindparam("study"))
     )
-    if membership_id is not None:
-        tasks = tasks.where(Assignment.membership_id == membership_id)
+    if of_one:
+        tasks = tasks.where(Assignment.membership_id == bindparam("member"))
     task = tasks.subquery()
 
     def count(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -347,13 +360,11 @@ def _counts(session: Session, study_id: int, membership_id: int | None = None) -
         )
         .join(Reader, Reader.id == Membership.reader_id)
         .outerjoin(task, task.c.membership_id == Membership.id)
-        .where(Membership.study_id == study_id)
+        .where(Membership.study_id == bindparam("study"))
         .group_by(Membership.id, Membership.rank, Reader.name)
         .order_by(Membership.rank)
     )
-    if membership_id is not None:
-        query = query.where(Membership.id == membership_id)
-    return [_Count(*row) for row in session.execute(query)]
+    return query.where(Membership.id == bindparam("member")) if of_one else query
 
 
 def progress(session: Session, study_id: int) -> list[ProgressRecord]:
