@@ -45,6 +45,7 @@ from db.scores import (
     model_scores,
     model_scores_of,
     model_sets_of,
+    other_versions,
 )
 from db.sights import note_sights, unnoted
 from db.steps import (
@@ -136,6 +137,7 @@ __all__ = [
     "note_sights",
     "noted_heads",
     "open_study",
+    "other_versions",
     "own_readings",
     "progress",
     "readings",

@@ -126,7 +126,11 @@ class Reader(Base):
 
 
 class Study(Base):
-    """A reader study: who scores which patches, in what order, having seen what."""
+    """A reader study: who scores which patches, in what order, having seen what.
+
+    `software` is that of the models' scores it uses; null without models, and where a study
+    of before revision 0005 uses scores of several versions.
+    """
 
     __tablename__ = "study"
     __table_args__ = (
@@ -153,6 +157,7 @@ class Study(Base):
     state: Mapped[str] = mapped_column(String(8), default="draft")
     created_by: Mapped[str] = mapped_column(String(120))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    software: Mapped[str | None] = mapped_column(String(80))
 
 
 class Case(Base):

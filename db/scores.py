@@ -4,9 +4,9 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from db import audit, members, patches
@@ -26,6 +26,7 @@ class ModelScoreRecord:
     high: float | None
     model_set: str
     model_sha256: str
+    software: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class CaseModelScore:
     model_set: str
     model_sha256: str
     mpp: float
+    software: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,10 @@ def _unit(method: str, value: float | None) -> float | None:
 def model_scores(
     session: Session, study_id: int, *, asking: str | None = None
 ) -> list[CaseModelScore]:
-    """Scores of a study's model set for its cases; the first kept of each method.
+    """Scores of a study's model set and version of the software for its cases, by method.
 
-    Only scores at the pixel size of the case.
+    Only scores at the pixel size of the case. Of a study that names no version the first
+    kept.
 
     Parameters
     ----------
@@ -173,21 +176,51 @@ def model_scores(
             model_set=score.model_set,
             model_sha256=score.model_sha256,
             mpp=score.mpp,
+            software=score.software,
         )
         for case, score in _first_kept(session, Case.study_id == study_id)
     ]
 
 
 def of_case(session: Session, case_id: int) -> dict[str, ModelScoreRecord]:
-    """Scores of its study's model set for one case, by method."""
+    """Scores for one case that its study uses, by method."""
     found = _first_kept(session, Case.id == case_id)
     return {score.method: _plain(score) for _, score in found}
 
 
-def _first_kept(session: Session, which: ColumnElement[bool]) -> list[tuple[Case, ModelScore]]:
-    """Cases, and the first kept score of each method by their study's model set."""
+def other_versions(session: Session, study_id: int) -> dict[str, int]:
+    """Versions of the software whose scores a study does not use, and of how many cases.
+
+    Scores of its model set at the pixel size of the case; empty where the study names no
+    version, as it uses them all.
+    """
     query = (
-        select(Case, ModelScore)
+        _of_cases(ModelScore.software, func.count(Case.id.distinct()))
+        .where(Case.study_id == study_id, ModelScore.software != Study.software)
+        .group_by(ModelScore.software)
+        .order_by(ModelScore.software)
+    )
+    return dict(session.execute(query).all())
+
+
+def _first_kept(session: Session, which: ColumnElement[bool]) -> list[tuple[Case, ModelScore]]:
+    """Cases, and the first kept score of each method that their study uses."""
+    query = (
+        _of_cases(Case, ModelScore)
+        .where(which, or_(Study.software.is_(None), ModelScore.software == Study.software))
+        .order_by(Case.code, ModelScore.id)
+    )
+    first: dict[tuple[int, str], tuple[Case, ModelScore]] = {}
+    for case, score in session.execute(query):
+        first.setdefault((case.id, score.method), (case, score))
+    return list(first.values())
+
+
+def _of_cases(*chosen: Any) -> Select[Any]:
+    """`chosen` of studies, their cases, and the scores by their model set at that pixel size."""
+    return (
+        select(*chosen)
+        .select_from(Case)
         .join(Study, Study.id == Case.study_id)
         .join(
             ModelScore,
@@ -198,13 +231,7 @@ def _first_kept(session: Session, which: ColumnElement[bool]) -> list[tuple[Case
                 ModelScore.model_sha256 == Study.model_sha256,
             ),
         )
-        .where(which)
-        .order_by(Case.code, ModelScore.id)
     )
-    first: dict[tuple[int, str], tuple[Case, ModelScore]] = {}
-    for case, score in session.execute(query):
-        first.setdefault((case.id, score.method), (case, score))
-    return list(first.values())
 
 
 def model_scores_of(
@@ -257,7 +284,13 @@ def model_sets_of(session: Session, *, sha256s: list[str]) -> list[ScoredBy]:
 
 def _plain(score: ModelScore) -> ModelScoreRecord:
     return ModelScoreRecord(
-        score.method, score.value, score.low, score.high, score.model_set, score.model_sha256
+        score.method,
+        score.value,
+        score.low,
+        score.high,
+        score.model_set,
+        score.model_sha256,
+        score.software,
     )
 
 

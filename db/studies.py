@@ -74,8 +74,9 @@ class StudyDesign:
         reader goes on; None: everybody does.
     show_feedback : bool
         Whether a reader sees the reference after each training case.
-    model_set, model_sha256 : str or None
-        Whose scores are compared and shown.
+    model_set, model_sha256, software : str or None
+        Whose scores are compared and shown: of a model set, made by one version of the
+        software.
     """
 
     name: str
@@ -88,6 +89,7 @@ class StudyDesign:
     show_feedback: bool
     model_set: str | None
     model_sha256: str | None
+    software: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def create_study(session: Session, plan: StudyPlan, *, actor: str) -> StudyRecor
         show_feedback=bool(plan.show_feedback),
         model_set=plan.model_set,
         model_sha256=plan.model_sha256,
+        software=None if plan.model_set is None else plan.software,
         created_by=actor,
     )
     session.add(study)
@@ -210,6 +213,11 @@ def _checked(session: Session, plan: StudyPlan) -> str:
         raise RecordError(
             f"The design “{plan.arm}” shows the models' scores. Choose a model set, or the "
             "design “before”."
+        )
+    if plan.model_set is not None and not plan.software:
+        raise RecordError(
+            f"The study uses scores of the model set “{plan.model_set}”, so it needs to know which "
+            "version of the software made them. Give it, e.g. “cellularity 1.0, f32”."
         )
     real = [case for case in plan.cases if not case.is_training]
     if not real:

@@ -113,6 +113,7 @@ def prepare(database: Path, readers: list[str], cases: int) -> int:
         show_feedback=False,
         model_set=None,
         model_sha256=None,
+        software=None,
         readers=readers,
         cases=new,
     )

@@ -87,6 +87,7 @@ def _study(
         show_feedback=False,
         model_set=results[0].model_set,
         model_sha256=results[0].model_sha256,
+        software=SOFTWARE,
         readers=list(READERS),
         cases=[
             NewCase(

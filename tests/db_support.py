@@ -156,6 +156,7 @@ def plan(n_cases: int = 4, n_training: int = 0, **changes: Any) -> records.Study
         "show_feedback": False,
         "model_set": "starter",
         "model_sha256": "f" * 64,
+        "software": "cellularity 1.0",
         "readers": ["Kim Weber", "Ana"],
         "cases": [*training, *(new_case(k) for k in range(n_cases))],
     }

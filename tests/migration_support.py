@@ -130,6 +130,15 @@ def fill_second_revision(engine: Engine) -> None:
         count_on(db)
 
 
+def fill_fourth_revision(engine: Engine) -> None:
+    """What a reader saw of the models."""
+    with engine.begin() as db:
+        for key, patch in ((11, 11), (12, 40)):
+            sight = {"id": key, "reader_id": 11, "sha256": sha(patch), "turned": mark(patch)}
+            put(db, "sight", sight)
+        count_on(db)
+
+
 def count_on(connection: Connection) -> None:
     """Let PostgreSQL number new rows behind those that came with their numbers."""
     if connection.dialect.name == "postgresql":

@@ -53,7 +53,7 @@ def test_everyday_scores_count_while_the_models_were_out_of_sight() -> None:
         reading("Ben", 1, 0.6),  # had seen them before
         reading("Ben", 11, 0.7),  # another patch of the same name
     ]
-    starter = ("starter", "f" * 64)
+    starter = ("starter", "f" * 64, "s")
     scores = {
         (sha(1), 0.5): {"gbt": records.ModelScoreRecord("gbt", 0.3, 0.2, 0.4, *starter)},
         (sha(11), 0.5): {"gbt": records.ModelScoreRecord("gbt", None, None, None, *starter)},
@@ -83,7 +83,7 @@ def test_a_patch_at_another_pixel_size_is_another_case() -> None:
     ]
     scores = {
         (sha(1), mpp): {
-            "gbt": records.ModelScoreRecord("gbt", value, None, None, "starter", "f" * 64)
+            "gbt": records.ModelScoreRecord("gbt", value, None, None, "starter", "f" * 64, "s")
         }
         for mpp, value in ((0.5, 0.55), (0.25, 0.22), (1.0, 0.11))
     }

@@ -12,6 +12,7 @@ from db_support import (
     following,
     open_database,
     opened,
+    plan,
     sha,
 )
 from sqlalchemy import Engine
@@ -95,6 +96,66 @@ def test_model_scores_are_kept_once_and_by_model_set(engine: Engine) -> None:
     }
     assert list(found) == [(sha(0), 0.5)]
     assert found[sha(0), 0.5]["gbt"].value is None
+
+
+def test_a_study_uses_the_scores_of_one_version_of_the_software(engine: Engine) -> None:
+    """Whatever was kept of its patches before or after; what does not count is told."""
+
+    def keep(number: int, software: str, value: float, mpp: float = 0.5) -> None:
+        records.keep_model_scores(
+            db,
+            sha256=sha(number),
+            mpp=mpp,
+            scores={"gbt": (value, None, None), "cascade": (value, None, None)},
+            model_set="starter",
+            model_sha256="f" * 64,
+            software=software,
+        )
+
+    with transaction(engine) as db:
+        old = records.create_study(db, plan(name="Old", n_cases=2, readers=["Kim"]), actor="C")
+        for number in (0, 1):
+            keep(number, "cellularity 1.0", 0.1)
+        new = records.create_study(
+            db,
+            plan(n_cases=3, readers=["Ana"], arm="before-after", software="cellularity 2.0"),
+            actor="C",
+        )
+        for number in (0, 1, 2):
+            keep(number, "cellularity 2.0", 0.2)
+        records.open_study(db, study_id=new.id, actor="C")
+        keep(2, "cellularity 3.0", 0.3)
+        keep(2, "cellularity 3.0", 0.3, mpp=0.25)
+        assert (old.software, new.software) == ("cellularity 1.0", "cellularity 2.0")
+        found = {
+            study.id: sorted(
+                (s.method, s.value, s.software) for s in records.model_scores(db, study.id)
+            )
+            for study in (old, new)
+        }
+        others = [records.other_versions(db, study.id) for study in (old, new)]
+        for _ in range(3):
+            task = following(db, new.id)
+            commit(db, task, "Ana")
+            shown = records.reveal(db, assignment_id=task.id, reader="Ana").model_scores
+            assert {(s.value, s.software) for s in shown.values()} == {(0.2, "cellularity 2.0")}
+            commit(db, following(db, new.id), "Ana")
+    methods = ("cascade", "gbt")
+    assert found == {
+        old.id: [(m, 0.1, "cellularity 1.0") for m in methods for _ in range(2)],
+        new.id: [(m, 0.2, "cellularity 2.0") for m in methods for _ in range(3)],
+    }
+    assert others == [{"cellularity 2.0": 2}, {"cellularity 1.0": 2, "cellularity 3.0": 1}]
+
+
+def test_a_study_with_models_names_the_software_that_scored(engine: Engine) -> None:
+    with transaction(engine) as db:
+        bare = records.create_study(
+            db, plan(name="Bare", model_set=None, model_sha256=None), actor="C"
+        )
+        assert bare.software is None
+        with pytest.raises(RecordError, match="which version of the software"):
+            records.create_study(db, plan(readers=["Zoe"], software=None), actor="C")
 
 
 def test_everyday_scores_of_one_patch_at_two_sizes_stand_apart(engine: Engine) -> None:

@@ -112,6 +112,27 @@ CONTROL = "before-after with control"
 SECOND = {"after": 0.9, "control": 0.8}
 
 
+def test_scores_by_another_version_of_the_software_do_not_count_and_are_told() -> None:
+    study = seeded_study(store(), n_cases=4)
+    before = [text.value for text in page(study.id).markdown]
+    with transaction(store()) as db:
+        records.keep_model_scores(
+            db,
+            sha256=sha(0),
+            mpp=0.5,
+            scores={"gbt": (0.99, None, None), "xception": (0.99, None, None)},
+            model_set="starter",
+            model_sha256="f" * 64,
+            software="cellularity 2.0",
+        )
+    at = page(study.id)
+    assert [text.value for text in at.markdown] == before
+    assert (
+        "Scores of 1 case by cellularity 2.0 are kept as well and do not count: the study uses "
+        "those of cellularity 1.0." in said(at)
+    )
+
+
 def test_a_score_given_by_who_had_met_the_models_is_left_out_and_counted() -> None:
     with transaction(store()) as db:
         made = opened(db, n_cases=2, readers=["Ana", "Ben"])

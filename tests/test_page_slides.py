@@ -387,7 +387,8 @@ def test_a_slide_with_a_patch_of_an_open_study_stays_without_scores(
     with transaction(engine) as db:
         plan = records.StudyPlan(
             name="Open", description="", arm="before", seed=1, repeat_share=0.0, washout_days=0.0,
-            proficiency=None, show_feedback=False, model_set="", model_sha256="", readers=["Ana"],
+            proficiency=None, show_feedback=False, model_set="", model_sha256="", software="s",
+            readers=["Ana"],
             cases=[
                 records.NewCase(
                     sha256="f" * 64, name="p.png", width=512, height=512, mpp=0.5,

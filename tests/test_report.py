@@ -40,7 +40,7 @@ from pages.parts.agreement_figures import ForestRow
 from pages.parts.agreement_source import read_study
 from pages.parts.agreement_words import CONTROL_UNREAD, NO_CONTROL
 from pages.parts.report_charts import forest_drawing, pair_drawing, trend_drawing
-from pages.parts.report_content import Content, content
+from pages.parts.report_content import Content, content, design_rows
 from pages.parts.report_files import csv_archive, csv_files, json_text
 from pages.parts.report_pdf import pdf
 
@@ -114,6 +114,17 @@ def test_the_pdf_says_what_was_done_and_what_it_rests_on(told: Content) -> None:
     pages = PdfReader(io.BytesIO(pdf(told))).pages
     assert all(PURPOSE in page.extract_text() for page in pages)
     assert "interim" not in text
+
+
+def test_which_version_scored_is_in_every_file_and_what_does_not_count(told: Content) -> None:
+    assert "Models scored with cellularity 1.0" in text_of(pdf(told))
+    assert json.loads(json_text(told))["model_software"] == ["cellularity 1.0"]
+    assert "Versions" not in dict(design_rows(told))
+    software, others = ("cellularity 1.0", "cellularity 2.0"), {"cellularity 3.0": 2}
+    mixed = replace(told.material, model_software=software, other_versions=others)
+    said = dict(design_rows(replace(told, material=mixed)))["Versions"]
+    assert "by 2 versions of the software (cellularity 1.0 and cellularity 2.0)" in said
+    assert "Scores of 2 cases by cellularity 3.0 are kept as well and do not count" in said
 
 
 def test_whose_scale_the_models_are_on_is_in_every_file(told: Content) -> None:

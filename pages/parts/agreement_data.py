@@ -56,6 +56,10 @@ class Material:
     model_scores : tuple of CaseModelScore
         Of the study's cases.
     model_set, model_sha256 : str or None
+    model_software : tuple of str
+        Versions of the software that made the models' scores.
+    other_versions : dict of str to int
+        Of how many cases of the study there are scores by other versions, which do not count.
     scale : str or None
         Whose scale the models' scores are on; None where it is not known.
     images : dict of str to str
@@ -76,6 +80,8 @@ class Material:
     model_scores: tuple[CaseModelScore, ...] = ()
     model_set: str | None = None
     model_sha256: str | None = None
+    model_software: tuple[str, ...] = ()
+    other_versions: Mapping[str, int] = field(default_factory=dict)
     scale: str | None = None
     images: Mapping[str, str] = field(default_factory=dict)
     case_ids: Mapping[str, int] = field(default_factory=dict)
@@ -159,6 +165,7 @@ def of_study(
         model_scores=tuple(scores),
         model_set=study.model_set,
         model_sha256=study.model_sha256,
+        model_software=tuple(sorted({score.software for score in scores})),
         images={case.code: case.sha256 for case in real},
         case_ids={case.code: case.id for case in real},
         consensus=tuple(consensus),
@@ -223,6 +230,7 @@ def of_everyday(
         if names.get(shown) in counted
         for method, score in of_patch.items()
     ]
+    used = [s for shown, of in scores.items() if names.get(shown) in counted for s in of.values()]
     some = next((score for of_patch in scores.values() for score in of_patch.values()), None)
     return Material(
         title="Everyday scores",
@@ -230,6 +238,7 @@ def of_everyday(
         free=tuple(readings),
         model_set=some.model_set if some else None,
         model_sha256=some.model_sha256 if some else None,
+        model_software=tuple(sorted({score.software for score in used})),
         images={name: sha256 for (sha256, _), name in names.items()},
         n_seen=left_out,
     )

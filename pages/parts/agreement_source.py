@@ -105,9 +105,9 @@ def read_study(db: Any, study: StudyRecord, identity: Identity) -> Material:
     """
     rows = records.study_readings(db, study.id, asking=identity.name)
     scores = records.model_scores(db, study.id, asking=identity.name)
-    return _scaled(
-        of_study(study, records.cases(db, study.id), rows, scores, records.consensus(db, study.id))
-    )
+    agreed = records.consensus(db, study.id)
+    material = of_study(study, records.cases(db, study.id), rows, scores, agreed)
+    return _scaled(replace(material, other_versions=records.other_versions(db, study.id)))
 
 
 def _everyday(identity: Identity) -> Chosen | None:

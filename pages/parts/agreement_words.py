@@ -14,6 +14,7 @@ from cellularity_core.agreement import (
     Statistic,
 )
 from cellularity_core.wording import listed
+from pages.parts.agreement_data import Material
 from pages.parts.words import counted
 
 GROUP_NAMES: Final = {
@@ -295,3 +296,19 @@ def movement_counts(found: AutomationBias) -> str:
     left = found.shown.n_left_out + (found.control.n_left_out if found.control else 0)
     more = f"; {left} more lack one of the scores" if left else ""
     return f"{listed(said)}{more}."
+
+
+def versions_notes(material: Material) -> list[str]:
+    """What there is to say of the versions of the software that scored the cases."""
+    notes = []
+    if len(material.model_software) > 1:
+        notes.append(
+            f"The models' scores are by {len(material.model_software)} versions of the software "
+            f"({listed(list(material.model_software))}), which may differ for the same patch."
+        )
+    notes += [
+        f"Scores of {counted(count, 'case')} by {software} are kept as well and do not count: "
+        f"the study uses those of {listed(list(material.model_software)) or 'another version'}."
+        for software, count in material.other_versions.items()
+    ]
+    return notes

@@ -144,6 +144,7 @@ def json_text(told: Content) -> str:
         "software": told.software,
         "model_set": told.material.model_set,
         "model_sha256": told.material.model_sha256,
+        "model_software": told.material.model_software,
         "scale": told.material.scale,
         "audit_head": {"sequence": told.head.sequence, "hash": told.head.hash},
         "blinding": told.note,

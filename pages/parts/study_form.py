@@ -142,6 +142,7 @@ def study_form() -> None:
         show_feedback=feedback,
         model_set=model_set.name,
         model_sha256=model_set.sha256,
+        software=None,  # known once the cases are scored
         readers=chosen,
         cases=(),
     )
@@ -217,7 +218,8 @@ def _create(plan: StudyPlan, made: Draft, table: pd.DataFrame, models: Engine) -
         return  # cancelled
     made.asked = None
     with st.spinner("Keeping the cases and their scores…", show_time=True):
-        _keep(replace(plan, cases=new_cases(made, table)), results)
+        software = scored_with(results[0])
+        _keep(replace(plan, software=software, cases=new_cases(made, table)), results)
     st.session_state[state.STUDY_DRAFT] = Draft(uploads=made.uploads + 1)
     st.session_state[CREATED] = (
         f"“{plan.name}” is open for {', '.join(plan.readers)}. They find it on the page Read."

@@ -86,6 +86,7 @@ def make_study(
         show_feedback=bool(training),
         model_set="starter",
         model_sha256="0" * 64,
+        software="test",
         readers=readers,
         cases=cases,
     )
