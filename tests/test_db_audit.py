@@ -299,3 +299,17 @@ def test_what_cannot_even_be_read_is_named(
         verdict = judged(engine)
     assert not verdict.ok
     assert named(verdict, table, 3), verdict
+
+
+def test_a_row_put_in_that_cannot_be_read_is_found(tmp_path: Path) -> None:
+    """No membership lacks it, so it is told of by itself."""
+    with open_database("sqlite", tmp_path, fill) as engine:
+        own = intruder(engine)
+        with own.begin() as connection:
+            connection.execute(text(copied_row("assignment")))
+            connection.execute(
+                text("UPDATE assignment SET position = CAST(x'ff' AS TEXT) WHERE id = 7777")
+            )
+        own.dispose()
+        verdict = judged(engine)
+    assert (verdict.first_bad, verdict.why) == ("assignment 7777", "cannot be read")
