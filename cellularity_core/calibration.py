@@ -21,8 +21,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cellularity_core.conformal import fewest_patients, fit_interval
 from cellularity_core.errors import DataError, ModelError
-from cellularity_core.uncertainty import Interval, Scale, fewest_patients, fit_interval
+from cellularity_core.uncertainty import Interval, Scale
 
 Floats = npt.NDArray[np.float64]
 

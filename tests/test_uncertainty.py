@@ -8,19 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellularity_core.errors import DataError, ModelError
-from cellularity_core.evaluation import conformal_half_width
-from cellularity_core.uncertainty import (
+from cellularity_core.conformal import (
     FEWEST_SHARING,
-    SCALES,
-    Interval,
-    Scale,
     coverage_report,
     fewest_patients,
     fit_interval,
     patient_quantile,
     shared_part,
 )
+from cellularity_core.errors import DataError, ModelError
+from cellularity_core.evaluation import conformal_half_width
+from cellularity_core.uncertainty import SCALES, Interval, Scale
 
 CONSTANT = SCALES["constant"]
 unit = st.floats(0, 1)

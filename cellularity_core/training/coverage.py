@@ -1,6 +1,6 @@
 """How often intervals held for groups of patches, the harder ways.
 
-With one patient left out at a time (`uncertainty.coverage_report`) the share covered is
+With one patient left out at a time (`conformal.coverage_report`) the share covered is
 near the stated one for any score, as patients are much alike. It may be lower for a whole
 fold or laboratory that the interval was fitted without, or for patches of some scores.
 """
@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cellularity_core.conformal import fewest_patients, fit_interval
 from cellularity_core.conventions import INTERVAL
-from cellularity_core.uncertainty import fewest_patients, fit_interval
 
 _SLACK: Final = 1e-12
 """Of a truth on the edge of its interval."""

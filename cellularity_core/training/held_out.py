@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellularity_core.agreement import icc_a1, mse, to_bins
+from cellularity_core.conformal import coverage_report, fit_interval
 from cellularity_core.errors import ModelError
 from cellularity_core.evaluation import auc, figures
 from cellularity_core.export import csv_text
@@ -21,7 +22,6 @@ from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import BEST, DONE, load_weights
 from cellularity_core.training.plan import HEADS, Plan, boosting_stage, direct_settings
 from cellularity_core.training.targets import graded, patch_target
-from cellularity_core.uncertainty import coverage_report, fit_interval
 
 Scores = npt.NDArray[np.float64]
 

@@ -173,7 +173,7 @@ def _figures(models: ModelSet, method: str, is_headline: bool) -> MethodFigures:
     given = models.figures(method)
     measured = {column.key: measure(given.get(column.key)) for column in COLUMNS}
     about = models.manifest["methods"][method]
-    # What `uncertainty.coverage_report` measured; "coverage" of the interval is what it aims at.
+    # What `conformal.coverage_report` measured; "coverage" of the interval is what it aims at.
     report = given.get("interval", given)
     measured |= {
         column.key: measure(report[column.key])
