@@ -81,6 +81,12 @@ def keep_image(session: Session, *, patch: Patch, png: bytes, actor: str) -> Non
         )
 
 
+def perceptual_hashes(session: Session, *, sha256: str) -> tuple[str, ...]:
+    """Those kept of a patch, as given first; none where there are none or they were erased."""
+    patch = find(session, sha256)
+    return () if patch is None else tuple((patch.turned or patch.phash or "").split())
+
+
 def image(session: Session, *, sha256: str) -> bytes | None:
     """PNG of the patch with that checksum; None where none is kept or it was erased."""
     query = select(Image.png).join(Patch, Patch.id == Image.patch_id)

@@ -8,7 +8,7 @@ from db.blinding import LockedPatch, Revealed, locked_patches, reveal
 from db.erasure import ErasureRecord, erase_patient, scrub, to_erase
 from db.heads import noted_heads, record_head
 from db.order import Design
-from db.patches import image
+from db.patches import image, perceptual_hashes
 from db.readers import (
     NAME_LENGTH,
     ROLES,
@@ -139,6 +139,7 @@ __all__ = [
     "open_study",
     "other_versions",
     "own_readings",
+    "perceptual_hashes",
     "progress",
     "readings",
     "record_head",

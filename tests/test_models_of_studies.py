@@ -19,6 +19,7 @@ from models_support import (
 from streamlit.testing.v1 import AppTest
 
 from cellularity_core.errors import ModelError
+from cellularity_core.export import scored_with
 from cellularity_core.model_store import open_set
 from db import records
 from db.session import snapshot, transaction
@@ -92,6 +93,7 @@ def test_an_open_study_keeps_the_models_it_was_made_with(other: str) -> None:
     assert not at.exception
     study = only_study()
     assert (study.state, study.model_set) == ("open", "breast-1")
+    assert study.software == scored_with(first)
     put_in_use(other, reader="Ada")
     assert active().name == other
     study = only_study()

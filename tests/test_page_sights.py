@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from agreement_page_support import page as agreement
+from agreement_page_support import section
+from agreement_support import seeded_study
 from db_support import commit, following, new_case, opened
 from images import png
 from models_support import app, cards, words
@@ -123,3 +126,21 @@ def test_the_demo_is_not_noted(patches: list[Patch]) -> None:
     show_to(case, [drawn], "")
     name_reader(case, "Ana")
     assert noted() == [] and case.shown == {drawn.sha256}
+
+
+def test_a_case_looked_at_under_disagreements_is_noted() -> None:
+    study = seeded_study(store(), n_cases=3)
+    at = agreement(study.id, reader="Cora")
+    assert noted() == []
+    section(at, "Disagreements")
+    [(who, sha256)] = noted()
+    with snapshot(store()) as db:
+        case = next(case for case in records.cases(db, study.id) if case.sha256 == sha256)
+        hashes = records.perceptual_hashes(db, sha256=sha256)
+        [told] = records.events(db, limit=9, entity="sight")
+    assert (who, at.subheader[-1].value) == ("Cora", f"Case {case.code}")
+    assert hashes and told.new["turned"].split() == list(hashes)
+    section(at, "Disagreements")
+    bare = seeded_study(store(), name="Bare", first=50, n_cases=3, methods=(), model_set=None)
+    section(agreement(bare.id, reader="Cora"), "Disagreements")
+    assert len(noted()) == 1

@@ -15,6 +15,7 @@ from pages.parts.agreement_source import Chosen
 from pages.parts.agreement_stats import report_of
 from pages.parts.markdown import plain
 from pages.parts.percent_box import percent_box
+from pages.parts.sights import show_kept_to
 from pages.parts.store import store
 from pages.parts.words import percent
 
@@ -77,7 +78,10 @@ def _hundred(value: float | None) -> float | None:
 
 
 def _case(material: Material, entry: Disputed, readers: Sequence[str]) -> None:
-    """The patch and everybody's score of it."""
+    """The patch and everybody's score of it; that it is seen with models' scores is noted."""
+    person = access.who()
+    if person is not None and not set(readers).issuperset(entry.scores):
+        show_kept_to(state.case(), material.images[entry.case], person.name)
     st.subheader(f"Case {plain(entry.case)}", anchor=False)
     picture, scores = st.columns([1, 1])
     with snapshot(store()) as db:

@@ -5,7 +5,8 @@ same pixels, or resized, turned or saved anew. A part cut out of what was seen i
 again, as no pixels are kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from cellularity_core.fingerprint import turned_fingerprints
 from cellularity_core.notes import SYNTHETIC
@@ -39,13 +40,25 @@ def show_to(case: Case, patches: Iterable[Patch], reader: str) -> None:
         If the records cannot keep it: then nothing may be shown.
     """
     patches = list(patches)
-    real = {patch.sha256: patch for patch in patches if SYNTHETIC not in patch.notes}
+    real = {p.sha256: partial(_turned, p) for p in patches if SYNTHETIC not in p.notes}
     if reader:
         _note(case, real, reader)
     else:
         new = real.keys() - case.unnamed.keys()
-        case.unnamed.update({sha256: _turned(real[sha256]) for sha256 in new})
+        case.unnamed.update({sha256: real[sha256]() for sha256 in new})
     case.shown.update(patch.sha256 for patch in patches)
+
+
+def show_kept_to(case: Case, sha256: str, reader: str) -> None:
+    """The same of a patch that the records know, by its checksum.
+
+    Raises
+    ------
+    RecordError
+        If the records cannot keep it: then nothing may be shown.
+    """
+    _note(case, {sha256: partial(_known, sha256)}, reader)
+    case.shown.add(sha256)
 
 
 def name_reader(case: Case, reader: str) -> None:
@@ -60,17 +73,16 @@ def name_reader(case: Case, reader: str) -> None:
         _note(case, {}, reader)
 
 
-def _note(case: Case, patches: dict[str, Patch], reader: str) -> None:
-    wanted = {sha256 for sha256 in patches if (reader, sha256) not in case.noted} | set(
-        case.unnamed
-    )
+def _note(case: Case, hashes: Mapping[str, Callable[[], Sequence[str]]], reader: str) -> None:
+    wanted = {sha256 for sha256 in hashes if (reader, sha256) not in case.noted}
+    wanted |= case.unnamed.keys()
     if not wanted:
         return
     try:
         with snapshot(store()) as db:
             new = records.unnoted(db, reader=reader, sha256s=wanted)
         if new:
-            seen = {s: case.unnamed.get(s) or _turned(patches[s]) for s in sorted(new)}
+            seen = {s: case.unnamed.get(s) or hashes[s]() for s in sorted(new)}
             with transaction(store()) as db:
                 records.note_sights(db, reader=reader, seen=seen)
     except RecordError as error:
@@ -86,3 +98,8 @@ def _turned(patch: Patch) -> tuple[str, ...]:
     turned = turned_fingerprints(patch.pixels)
     let_go(patch.pixels)
     return turned
+
+
+def _known(sha256: str) -> tuple[str, ...]:
+    with snapshot(store()) as db:
+        return records.perceptual_hashes(db, sha256=sha256)
