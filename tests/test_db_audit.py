@@ -160,6 +160,7 @@ def test_the_end_cut_off_is_found_by_the_head_alone(engine: Engine) -> None:
     assert judged(engine, before).ok
     verdict = judged(engine, head)
     assert (verdict.ok, verdict.first_bad) == (False, f"audit_event {head.sequence}")
+    assert verdict.why == "is missing: the end of the trail was cut off"
     with snapshot(engine) as db:
         assert not records.verify(db, head.hash).ok
         assert records.verify(db, before.hash).ok
@@ -235,6 +236,28 @@ def copied_row(table: str) -> str:
         f'INSERT INTO "{table}" ({named_columns}) SELECT {chosen} FROM "{table}" '
         f"ORDER BY {key.name} LIMIT 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("UPDATE audit_event SET actor = 'Somebody'", "was altered"),
+        ("UPDATE audit_event SET prev_hash = hash", "does not follow from the event before"),
+        ("DELETE FROM audit_event", "is missing"),
+        ("DELETE FROM audit_content", "has lost its content"),
+        ("UPDATE audit_content SET salt = NULL", "has lost a part of its content"),
+        ("UPDATE audit_content SET content = '{}'", "its content was altered"),
+    ],
+)
+def test_it_is_said_what_is_wrong_with_an_event(tmp_path: Path, change: str, why: str) -> None:
+    with open_database("sqlite", tmp_path, fill) as engine:
+        own = intruder(engine)
+        with own.begin() as connection:
+            connection.execute(text("PRAGMA ignore_check_constraints = ON"))
+            connection.execute(text(f"{change} WHERE sequence = 5"))
+        own.dispose()
+        verdict = judged(engine)
+    assert (verdict.first_bad, verdict.why) == ("audit_event 5", why)
 
 
 def test_a_forged_event_needs_all_later_hashes(engine: Engine) -> None:
