@@ -75,11 +75,26 @@ def test_files_of_two_regions_never_pass_for_those_of_one(
         patched.setattr(writing.maps, "write_ome_tiff", killed)
         with pytest.raises(KeyboardInterrupt):
             score_slide(slide, by, out, roi=second)
+    assert not (out / "summary.json").exists()  # or the burden would take the first region's
     again = score_slide(slide, by, out, roi=first)
     assert again["region"] == made["region"]
     with (out / "tiles.csv").open() as file:
         inside = sum(float(row["region"]) for row in csv.DictReader(file))
     assert inside == pytest.approx(16)  # tiles of 512 pixels, as before
+
+
+def test_a_summary_of_before_does_not_outlive_its_tiles(slide: Path, tmp_path: Path) -> None:
+    by, out = scoring(FakeScorer()), tmp_path / "out"
+    score_slide(slide, by, out)
+    other = tmp_path / "other.tif"
+    made_slide(other, side=1600)
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_slide(other, by, out, resume=False, progress=stop)
+    assert not (out / "summary.json").exists()
 
 
 def test_the_report_tells_tissue_from_what_is_fit_to_score(slide: Path, tmp_path: Path) -> None:

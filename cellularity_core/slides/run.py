@@ -112,6 +112,7 @@ def score_slide(
             )
         _score(slide, scoring.engine, store, progress)
         store.note("written", "not yet")  # or files of two regions would pass for one's
+        _forget_summary(folder)
         summary = write(slide, store, folder, scoring, region)
         store.note("written", outline)
         return summary
@@ -131,9 +132,16 @@ def planned(slide: Slide, scoring: Scoring, folder: Path, resume: bool = True) -
     """
     with Store(folder, _identity(slide, scoring), fresh=not resume) as store:
         _check_slide(slide, store, folder)
+        if store.fact("written") is None:
+            _forget_summary(folder)
         _plan(slide, store, folder)
         look_at_stain(slide, store)
         yield store
+
+
+def _forget_summary(folder: Path) -> None:
+    """Drop the summary of an earlier run, which would pass for that of this one if it stops."""
+    (folder / SUMMARY).unlink(missing_ok=True)
 
 
 def _identity(slide: Slide, scoring: Scoring) -> dict[str, str]:
