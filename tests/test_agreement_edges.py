@@ -11,9 +11,14 @@ from cellularity_core.agreement import (
     RatingTable,
     Resampler,
     bland_altman,
+    ccc,
+    icc_a1_pair,
     icc_bootstrap,
+    icc_statistic,
     kappa4,
     model_against_readers,
+    mse_statistic,
+    pk_statistic,
     readers_mean,
 )
 from cellularity_core.agreement.generalised import generalised_cdf, generalised_intervals
@@ -115,8 +120,40 @@ def test_generalised_limits_at_the_ends_of_what_the_coefficient_can_be() -> None
     assert generalised_cdf(1e-310, 0.1, 0.001, 0.0, 20, 2) == 0
 
 
-def test_two_cases_have_a_kappa() -> None:
-    assert kappa4([0.1, 0.9], [0.1, 0.9]).value == 1
+def test_two_cases_have_a_kappa_a_concordance_and_a_pk() -> None:
+    first, second, resampler = [0.1, 0.9], [0.1, 0.8], Resampler.over("ab", draws=20)
+    assert kappa4(first, second).value == 1
+    assert ccc(first, second).value == pytest.approx(2 * 0.14 / (0.16 + 0.1225 + 0.0025))
+    assert pk_statistic(first, second, resampler).value == 1
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_every_figure_says_of_how_many_cases_it_is(same: bool) -> None:
+    """Defined or not, with an interval or without."""
+    rng = np.random.default_rng(1)
+    for n in (1, 2, 3, 12):
+        a = np.full(n, 0.5) if same else rng.random(n)
+        b = np.full(n, 0.5) if same else (a + rng.normal(0, 0.1, n)).clip(0, 1)
+        resampler = Resampler.over(range(n), draws=20)
+        table = np.stack([a, b], axis=1)
+        for how in (None, resampler):
+            differences = bland_altman(a, b, how)
+            for figure in (
+                ccc(a, b, how),
+                icc_a1_pair(a, b, how),
+                kappa4(a, b, None, how),
+                differences.bias,
+                differences.loa_low,
+                differences.loa_high,
+            ):
+                assert figure.n == n, figure
+        for figure in (
+            *(icc_statistic(table, form) for form in Form),
+            *(icc_bootstrap(table, form, resampler) for form in Form),
+            pk_statistic(a, b, resampler),
+            mse_statistic(a, b, resampler),
+        ):
+            assert figure.n == n, figure
 
 
 def test_bootstrap_limits_lie_alike_on_fishers_scale() -> None:
@@ -128,6 +165,9 @@ def test_bootstrap_limits_lie_alike_on_fishers_scale() -> None:
         kappa4(a, b, None, resampler),
         icc_bootstrap(np.stack([a, b], axis=1), Form.ICC_C1, resampler),
         readers_mean(table_of({"A": list(a), "B": list(b)}), "icc_a1", draws=100),
+        model_against_readers(
+            table_of({"A": list(a), "model": list(b)}), "model", draws=100
+        ).icc_a1.model,
     ):
         low, value, high = np.arctanh([found.low, found.value, found.high])
         assert high - value == pytest.approx(value - low)

@@ -132,6 +132,10 @@ def test_gwet_of_his_handbook() -> None:
     """
     counts = np.stack([(category == GWET).sum(axis=1) for category in range(1, 6)], axis=1)
     assert gwet_ac1(counts).value == pytest.approx(0.77544, abs=5e-6)
+    nobody_read = np.vstack([counts, np.zeros(5)])
+    assert standard_error(nobody_read, 0.775444068, "gwet", np.eye(5)) == standard_error(
+        counts, 0.775444068, "gwet", np.eye(5)
+    )
     assert standard_error(counts, 0.775444068, "gwet", np.eye(5)) == pytest.approx(
         0.14295, abs=5e-6
     )
