@@ -4,7 +4,8 @@
     ├── PatchError            an image that cannot be scored
     │   └── PixelSizeError    its um/px is missing or not believable
     ├── SlideError            a whole slide, a region on it or the folder of its results
-    │   └── SlideBusy         another run works on it at present
+    │   ├── SlideBusy         another run works on it at present
+    │   └── SlideFolderError  the folder holds another run, or is damaged
     ├── DataError             a data set, annotation or label file
     ├── ModelError            a model set or a weight file
     └── ClusterError          a Ray cluster, or what is on its machines
@@ -54,6 +55,10 @@ class SlideError(CellularityError):
 
 class SlideBusy(SlideError):
     """Another run works in the folder of a slide's results at present."""
+
+
+class SlideFolderError(SlideError):
+    """A folder holds the results of another run, or damaged ones; another one would do."""
 
 
 class DataError(CellularityError):

@@ -9,11 +9,12 @@ from typing import Any, Final
 from cellularity_core import export
 from cellularity_core.archive import is_hidden, safe_name
 from cellularity_core.conventions import CLASSES
-from cellularity_core.errors import CellularityError, SlideError
+from cellularity_core.errors import CellularityError, SlideBusy, SlideError, SlideFolderError
 from cellularity_core.outputs import whole_file
 from cellularity_core.patch import check_mpp
 from cellularity_core.slides.parts import series
 from cellularity_core.slides.run import Scoring, score_slide
+from cellularity_core.slides.store import writable
 from cellularity_core.slides.writing import described
 
 ENDINGS: Final = (
@@ -23,10 +24,11 @@ ENDINGS: Final = (
 """Files of a folder that are taken for slides."""
 
 REPORT: Final = "slides"
+"""Name, without ending, of the report of all."""
 
+ELSEWHERE: Final = " Choose another --out, or --no-resume to start again."
 AREAS: Final = {"mm2": "tissue_mm2", "fit_mm2": "fit_mm2"}
 """Ends of columns of the report: tissue, and what of it is fit to score and weighs the mean."""
-"""Name, without ending, of the report of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,25 @@ def score_slides(
     say = tell or (lambda _: None)
     summaries: list[dict[str, Any]] = []
     errors: list[tuple[str, str]] = []
+    try:
+        _score_each(slides, scoring, out, resume, any_stain, observe, say, summaries, errors)
+    finally:  # what is done is in the report, whatever ended the run
+        _report(summaries, errors, scoring, out)
+    return summaries, errors
+
+
+def _score_each(
+    slides: Iterable[Entry],
+    scoring: Scoring,
+    out: Path,
+    resume: bool,
+    any_stain: bool,
+    observe: Observer | None,
+    say: Callable[[str], None],
+    summaries: list[dict[str, Any]],
+    errors: list[tuple[str, str]],
+) -> None:
+    """What `score_slides` does but for the report; adds to `summaries` and `errors`."""
     stems: set[str] = set()
     for entry in slides:
         name = safe_name(entry.path.name)
@@ -129,14 +150,13 @@ def score_slides(
                 progress=progress,
             )
         except CellularityError as error:
-            errors.append((name, str(error)))
-            say(str(error))
+            hint = ELSEWHERE if isinstance(error, SlideFolderError | SlideBusy) else ""
+            errors.append((name, f"{error}{hint}"))
+            say(errors[-1][1])
             continue
         for note in summary["notes"]:
             say(f"{name}: {note}")
         summaries.append({"folder": stem} | summary)
-    _report(summaries, errors, scoring, out)
-    return summaries, errors
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
@@ -185,8 +205,18 @@ def _report(
     scoring: Scoring,
     out: Path,
 ) -> None:
+    with writable(out):
+        out.mkdir(parents=True, exist_ok=True)
+        _write_report(summaries, errors, scoring, out)
+
+
+def _write_report(
+    summaries: Sequence[dict[str, Any]],
+    errors: Sequence[tuple[str, str]],
+    scoring: Scoring,
+    out: Path,
+) -> None:
     about = described(scoring)
-    out.mkdir(parents=True, exist_ok=True)
     content = about | {
         "slides": list(summaries),
         "errors": [{"slide": slide, "reason": reason} for slide, reason in errors],

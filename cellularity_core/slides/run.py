@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cellularity_core import export
-from cellularity_core.errors import SlideError
+from cellularity_core.errors import SlideError, SlideFolderError
 from cellularity_core.model_store import ModelSet
 from cellularity_core.outputs import whole_file
 from cellularity_core.slides import parts
@@ -17,7 +17,7 @@ from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import read_region, region_checksum
 from cellularity_core.slides.scoring import Engine, score_tiles
 from cellularity_core.slides.stain import look_at_stain, other_stain
-from cellularity_core.slides.store import Store
+from cellularity_core.slides.store import Store, writable
 from cellularity_core.slides.tissue import VISITED, tissue_on_overview
 from cellularity_core.slides.writing import OVERVIEW, SUMMARY, write
 
@@ -112,8 +112,9 @@ def score_slide(
             )
         _score(slide, scoring.engine, store, progress)
         store.note("written", "not yet")  # or files of two regions would pass for one's
-        _forget_summary(folder)
-        summary = write(slide, store, folder, scoring, region)
+        with writable(folder):
+            _forget_summary(folder)
+            summary = write(slide, store, folder, scoring, region)
         store.note("written", outline)
         return summary
 
@@ -163,10 +164,9 @@ def _check_slide(slide: Slide, store: Store, folder: Path) -> None:
         return
     checksum, found = parts.checksum(slide.path), store.fact("slide")
     if found not in (None, checksum):
-        raise SlideError(
-            f"{folder} holds the results of another slide (checksum {str(found)[:12]}, that of "
-            f"{slide.name} is {checksum[:12]}); choose another --out, or --no-resume to start "
-            "again."
+        raise SlideFolderError(
+            f"{folder.name} holds the results of another slide (checksum {str(found)[:12]}, that "
+            f"of {slide.name} is {checksum[:12]}); choose another folder, or start this one again."
         )
     store.note("slide", checksum)
     store.note("stamp", stamp)
@@ -177,7 +177,7 @@ def _plan(slide: Slide, store: Store, folder: Path) -> None:
     if planned and (folder / OVERVIEW).is_file():
         return
     overview = slide.overview()
-    with whole_file(folder / OVERVIEW) as file:
+    with writable(folder), whole_file(folder / OVERVIEW) as file:
         file.write(export.png(overview))
     if not planned:
         store.plan(slide.grid.covered(tissue_on_overview(overview), VISITED))

@@ -8,15 +8,19 @@ twice.
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from cellularity_core.errors import SlideBusy, SlideError
+from cellularity_core.errors import SlideBusy, SlideError, SlideFolderError
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.scoring import TileResult
 
 FILE: Final = "tiles.sqlite"
+
+_OF_THE_DRIVE: Final = ("FULL", "READONLY", "IOERR", "CANTOPEN", "PERM", "NOMEM", "TOOBIG")
+"""Errors of SQLite, by how their names begin, that say nothing of what is in the file."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -45,15 +49,19 @@ class Store:
     ------
     SlideError
         If the folder holds a run of another identity, or another process works in it; from
-        then on wherever the file turns out to be damaged.
+        then on wherever the file turns out to be damaged or the drive takes no more.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, str], fresh: bool = False) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._path = folder / FILE
         self._identity = identity
-        self._database = sqlite3.connect(self._path, timeout=2, isolation_level=None)
+        try:
+            self._database = sqlite3.connect(self._path, timeout=2, isolation_level=None)
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from None
         try:
             # With one process alone WAL needs no shared memory, so it works on network disks.
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -66,12 +74,7 @@ class Store:
             self._check(folder)
         except sqlite3.DatabaseError as error:
             self._database.close()
-            if "locked" in str(error):
-                raise SlideBusy(
-                    f"Another run works in {folder} at present; wait for it, or choose another "
-                    "--out."
-                ) from None
-            raise self._damaged(error) from None
+            raise self._unusable(error) from None
         except SlideError:
             self._database.close()
             raise
@@ -87,7 +90,7 @@ class Store:
     ) -> None:
         self._database.close()
         if isinstance(error, sqlite3.DatabaseError):
-            raise self._damaged(error) from error
+            raise self._unusable(error) from error
 
     def fact(self, name: str) -> str | None:
         """What was noted under a name."""
@@ -143,10 +146,19 @@ class Store:
     def _rows(self, where: str) -> sqlite3.Cursor:
         return self._database.execute(f"SELECT * FROM tile {where} ORDER BY row_, column_")
 
+    def _unusable(self, error: sqlite3.DatabaseError) -> SlideError:
+        """What an error of SQLite means: only damage calls for the file to be deleted."""
+        kind = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
+        if kind.startswith(("BUSY", "LOCKED")):
+            return SlideBusy(f"Another run works in {self._folder.name} at present; wait for it.")
+        if kind.startswith(_OF_THE_DRIVE):
+            return _not_written(self._folder, str(error))
+        return self._damaged(error)
+
     def _damaged(self, error: Exception) -> SlideError:
-        return SlideError(
-            f"The results in {self._folder} are damaged ({error}); delete the file {FILE} there, "
-            "or choose another --out."
+        return SlideFolderError(
+            f"The results in {self._folder.name} are damaged ({error}); delete the file {FILE} "
+            "there, and the slide is scored again."
         )
 
     def _check(self, folder: Path) -> None:
@@ -155,8 +167,30 @@ class Store:
             if found is None:
                 self.note(name, value)
             elif found != value:
-                raise SlideError(
-                    f"{folder} holds a run with another {name} ({found[:64]}, now {value[:64]}), "
-                    "and the two cannot be mixed; choose another --out, or --no-resume to start "
-                    "again."
+                raise SlideFolderError(
+                    f"{folder.name} holds a run with another {name} ({found[:64]}, now "
+                    f"{value[:64]}), and the two cannot be mixed; choose another folder, or start "
+                    "this one again."
                 )
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Files of a slide are written while it is open; a full or missing drive is named.
+
+    Raises
+    ------
+    SlideError
+        In the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _not_written(folder, error.strerror or type(error).__name__) from error
+
+
+def _not_written(folder: Path, why: str) -> SlideError:
+    return SlideError(
+        f"The results in {folder.name} cannot be written ({why}); make room on the drive or check "
+        "it, and run again: tiles that are finished are kept."
+    )
