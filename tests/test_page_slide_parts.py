@@ -21,7 +21,7 @@ from cellularity_core.conventions import DEFAULT_SET
 from cellularity_core.model_store import open_set
 from cellularity_core.slides.maps import maps_of
 from cellularity_core.slides.reading import Slide
-from cellularity_core.slides.region import read_region, region_geojson
+from cellularity_core.slides.region import read_outlines, region_geojson
 from cellularity_core.slides.run import planned, score_slide
 from cellularity_core.slides.summary import MeanError
 from pages.parts import slide_bed, slide_run, slide_view
@@ -134,7 +134,7 @@ def test_files_name_the_slide_and_carry_the_bed(run: slide_run.Run, tmp_path: Pa
     )
     again = tmp_path / "bed.geojson"
     again.write_text(region_geojson(bed, "Tumour bed", "a.tif"))
-    assert read_region(again, SIDE, SIDE).equals(bed)
+    assert read_outlines(again, SIDE, SIDE).region.equals(bed)
 
 
 def test_sessions_take_turns(slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from cellularity_core.scorer import Scorer
 from cellularity_core.slides import cohort, maps
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
-from cellularity_core.slides.region import covered, read_region, region_geojson
+from cellularity_core.slides.region import covered, read_outlines, region_geojson
 from cellularity_core.slides.run import Scoring, score_slide
 from cellularity_core.slides.sampling import WIDEN
 from cellularity_core.slides.scoring import AHEAD, TileResult, score_tile, score_tiles
@@ -261,20 +261,20 @@ def test_a_region_is_averaged_by_area(slide: Path, tmp_path: Path) -> None:
 def test_regions_as_qupath_writes_them(tmp_path: Path) -> None:
     for kind in ("collection", "list"):
         path = geojson(tmp_path / "r.geojson", square(10, 20, 100), kind=kind)
-        assert read_region(path, 500, 500).area == 10_000
+        assert read_outlines(path, 500, 500).region.area == 10_000
     hole = [[*square(0, 0, 100), [0, 0]], [*square(25, 25, 50), [25, 25]]]
     path.write_text(json.dumps({"type": "MultiPolygon", "coordinates": [hole]}))
-    region = read_region(path, 500, 500)
+    region = read_outlines(path, 500, 500).region
     assert region.area == 7500
     assert list(covered(region, [Tile(0, 0, 0, 0, 100, 100), Tile(0, 1, 30, 30, 20, 20)])) == [
         0.75,
         0.0,
     ]
     path.write_text(region_geojson(region, "Tumour bed", "s.tif"))
-    assert read_region(path, 500, 500).equals(region)
+    assert read_outlines(path, 500, 500).region.equals(region)
     assert json.loads(path.read_text())["features"][0]["properties"]["metadata"]["slide"] == "s.tif"
     bow_tie = [[0, 0], [100, 100], [100, 0], [0, 100]]
-    assert read_region(geojson(path, bow_tie), 500, 500).area == 5000
+    assert read_outlines(geojson(path, bow_tie), 500, 500).region.area == 5000
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_regions_as_qupath_writes_them(tmp_path: Path) -> None:
 def test_a_region_that_cannot_be_used(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "r.geojson").write_text(content)
     with pytest.raises(SlideError, match=words):
-        read_region(tmp_path / "r.geojson", 500, 500)
+        read_outlines(tmp_path / "r.geojson", 500, 500)
 
 
 def test_a_pixel_size_unlike_the_files_is_told(slide: Path, tmp_path: Path) -> None:

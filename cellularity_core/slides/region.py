@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +27,56 @@ INSIDE: Final = 0.99
 
 _AREAS: Final = ("Polygon", "MultiPolygon")
 
+NOT_DRAWN: Final = ("tile", "detection", "cell")
+"""Objects of QuPath that are results, not outlines."""
 
-def read_region(path: Path, width: int, height: int) -> BaseGeometry:
-    """Union of the polygons in a GeoJSON file, holes left out.
+IGNORED: Final = "*"
+"""What ends the names of the classes that QuPath leaves out of its own measurements."""
+
+UNCLASSIFIED: Final = "no class"
+
+MOST_NAMED: Final = 8
+"""Classes that an error names, at most."""
+
+_BED: Final = re.compile(r"(tumou?r[ _-]*)?bed", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """What a file says the region is.
+
+    Attributes
+    ----------
+    region : shapely Polygon or MultiPolygon
+        Union of the outlines, in pixels of level 0.
+    count : int
+        Outlines in it.
+    kind : str
+        Their class in QuPath, or `UNCLASSIFIED`.
+    file : str
+        Name of the file.
+    slides : tuple of str
+        Slides that the file says they were drawn on, if it does.
+    """
+
+    region: BaseGeometry
+    count: int
+    kind: str
+    file: str
+    slides: tuple[str, ...] = ()
+
+    def notes(self, slide: str) -> list[str]:
+        """What the user must read before the region is taken for that of a slide."""
+        others = [safe_name(name) for name in self.slides if name != slide]
+        return [
+            f"The outline in {self.file} says that it was drawn on {name}, and this slide is "
+            f"{slide}; unless they are the same slide, the region is wrong."
+            for name in others[:1]
+        ]
+
+
+def read_outlines(path: Path, width: int, height: int) -> Outlines:
+    """The region in a GeoJSON file, as `outlines_in` finds it, holes left out.
 
     Parameters
     ----------
@@ -54,16 +103,26 @@ def read_region(path: Path, width: int, height: int) -> BaseGeometry:
         text = path.read_bytes()
     except OSError as error:
         raise SlideError(f"{name} cannot be read ({error.strerror}); check its path.") from None
-    return region_in(text, name, width, height)
+    return outlines_in(text, name, width, height)
 
 
 def region_in(text: bytes, name: str, width: int, height: int) -> BaseGeometry:
-    """Union of the polygons in the text of a GeoJSON file.
+    """`outlines_in`, the region alone."""
+    return outlines_in(text, name, width, height).region
+
+
+def outlines_in(text: bytes, name: str, width: int, height: int) -> Outlines:
+    """Union of the outlines of one class in the text of a GeoJSON file.
+
+    Tiles, detections and cells are passed over, and so are classes that QuPath ignores
+    (`IGNORED`). Of several classes the one named "tumour bed", "tumor bed" or "bed" is
+    taken; without one the file is refused, since nobody but its author knows which is
+    meant. An outline that crosses itself counts with all that it encloses.
 
     Parameters
     ----------
     text : bytes
-        UTF-8, as in `read_region`.
+        UTF-8, as in `read_outlines`.
     name : str
         What errors call it.
     width, height : int
@@ -71,21 +130,23 @@ def region_in(text: bytes, name: str, width: int, height: int) -> BaseGeometry:
 
     Returns
     -------
-    shapely Polygon or MultiPolygon
+    Outlines
         Within the slide.
 
     Raises
     ------
     SlideError
-        If it holds no polygon, or they do not lie on the slide.
+        If it holds no polygon, polygons of several classes of which none is the bed, or they
+        do not lie on the slide.
     """
     try:
-        areas = list(_areas(json.loads(text.decode("utf-8-sig"))))
+        drawn = list(_areas(json.loads(text.decode("utf-8-sig"))))
+        kind, areas, slides = _of_one_class(drawn, name)
         with np.errstate(invalid="ignore"):  # said below
             polygons = [shape(geometry) for geometry in areas]
         if not (np.abs(shapely.get_coordinates(polygons)) <= FARTHEST).all():
             raise ValueError("coordinates are no pixels")
-        region = shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
+        region = shapely.union_all([_enclosed(polygon) for polygon in polygons])
     except (
         *(ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError),
         *(RecursionError, shapely.errors.ShapelyError),
@@ -108,7 +169,7 @@ def region_in(text: bytes, name: str, width: int, height: int) -> BaseGeometry:
             f"{width} x {height} pixels; export it from this slide, in pixels of its full "
             "resolution."
         )
-    return here
+    return Outlines(here, len(areas), kind, name, slides)
 
 
 def region_geojson(region: BaseGeometry, name: str, slide: str) -> str:
@@ -161,17 +222,82 @@ def _polygonal(region: BaseGeometry) -> BaseGeometry:
     return shapely.union_all([part for part in parts if part.area > 0])
 
 
-def _areas(content: Any) -> Iterator[dict[str, Any]]:
-    """Polygons and multipolygons anywhere in GeoJSON."""
+def _enclosed(shape: BaseGeometry) -> BaseGeometry:
+    """All that the outlines of a polygon enclose, but for its holes.
+
+    The usual mending counts what an outline goes round twice as outside, so that one which
+    was traced twice lost nearly all of its area.
+    """
+    if shape.is_valid:
+        return shape
+
+    def within(ring: BaseGeometry) -> BaseGeometry:
+        noded = shapely.node(shapely.LineString(shapely.get_coordinates(ring)))
+        return shapely.union_all(shapely.get_parts(shapely.polygonize([noded])))
+
+    return shapely.union_all(
+        [
+            within(part.exterior).difference(shapely.union_all([*map(within, part.interiors)]))
+            for part in shapely.get_parts(shape)
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A polygon or multipolygon, its class and the slide it is said to lie on."""
+
+    geometry: dict[str, Any]
+    kind: str = UNCLASSIFIED
+    slide: str | None = None
+
+
+def _of_one_class(
+    drawn: Iterable[_Drawn], name: str
+) -> tuple[str, list[dict[str, Any]], tuple[str, ...]]:
+    """The class that is the region, its geometries, and the slides they are said to lie on."""
+    kept = [one for one in drawn if not one.kind.endswith(IGNORED)]
+    kinds = list(dict.fromkeys(one.kind for one in kept))
+    beds = [kind for kind in kinds if _BED.fullmatch(kind.strip())]
+    if len(kinds) > 1 and len(beds) != 1:
+        told = ", ".join(f"'{kind[:64]}'" for kind in kinds[:MOST_NAMED])
+        raise SlideError(
+            f"{name} holds outlines of several classes ({told}), and none alone is named tumour "
+            "bed; export the outline of the bed alone, or give it the class 'Tumour bed' in QuPath."
+        )
+    kind = (beds or kinds or [UNCLASSIFIED])[0]
+    chosen = [one for one in kept if one.kind == kind]
+    slides = dict.fromkeys(one.slide for one in chosen if one.slide)
+    return kind, [one.geometry for one in chosen], tuple(slides)
+
+
+def _areas(content: Any, kind: str = UNCLASSIFIED, slide: str | None = None) -> Iterator[_Drawn]:
+    """Polygons and multipolygons that were drawn, anywhere in GeoJSON."""
     if isinstance(content, list):
         for item in content:
-            yield from _areas(item)
+            yield from _areas(item, kind, slide)
     elif content["type"] == "FeatureCollection":
         yield from _areas(content["features"])
     elif content["type"] == "GeometryCollection":
-        yield from _areas(content["geometries"])
+        yield from _areas(content["geometries"], kind, slide)
     elif content["type"] == "Feature":
-        if content["geometry"] is not None:
-            yield from _areas(content["geometry"])
+        about = content.get("properties") or {}
+        if content["geometry"] is not None and about.get("objectType") not in NOT_DRAWN:
+            lies_on = (about.get("metadata") or {}).get("slide")
+            yield from _areas(
+                content["geometry"],
+                _class_in(about.get("classification")),
+                None if lies_on is None else str(lies_on),
+            )
     elif content["type"] in _AREAS:
-        yield content
+        yield _Drawn(content, kind, slide)
+
+
+def _class_in(classification: Any) -> str:
+    """Name of a class as QuPath writes it; older and newer versions differ."""
+    if not classification:
+        return UNCLASSIFIED
+    if isinstance(classification, str):
+        return classification
+    names = classification.get("names") or [classification.get("name") or UNCLASSIFIED]
+    return ": ".join(map(str, names))

@@ -14,7 +14,7 @@ from cellularity_core.model_store import ModelSet
 from cellularity_core.outputs import whole_file
 from cellularity_core.slides import parts
 from cellularity_core.slides.reading import Slide
-from cellularity_core.slides.region import read_region, region_checksum
+from cellularity_core.slides.region import read_outlines, region_checksum
 from cellularity_core.slides.scoring import Engine, score_tiles
 from cellularity_core.slides.stain import look_at_stain, other_stain
 from cellularity_core.slides.store import Store, writable
@@ -98,8 +98,8 @@ def score_slide(
         does not look like H&E.
     """
     slide = Slide(path, mpp)
-    region = None if roi is None else read_region(roi, slide.width, slide.height)
-    outline = "" if region is None else region_checksum(region)
+    drawn = None if roi is None else read_outlines(roi, slide.width, slide.height)
+    outline = "" if drawn is None else region_checksum(drawn.region)
     with planned(slide, scoring, folder, resume) as store:
         if store.fact("written") == outline and (folder / SUMMARY).is_file():
             with suppress(OSError, ValueError):  # damaged: it is written again
@@ -114,7 +114,7 @@ def score_slide(
         store.note("written", "not yet")  # or files of two regions would pass for one's
         with writable(folder):
             _forget_summary(folder)
-            summary = write(slide, store, folder, scoring, region)
+            summary = write(slide, store, folder, scoring, drawn)
         store.note("written", outline)
         return summary
 

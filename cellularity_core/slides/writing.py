@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
-from shapely.geometry.base import BaseGeometry
 
 from cellularity_core import export
 from cellularity_core.conventions import INTERVAL
@@ -16,7 +15,7 @@ from cellularity_core.outputs import whole_file
 from cellularity_core.slides import maps, tables
 from cellularity_core.slides.pictures import heat_picture
 from cellularity_core.slides.reading import Slide
-from cellularity_core.slides.region import covered
+from cellularity_core.slides.region import Outlines, covered, region_checksum
 from cellularity_core.slides.sampling import LEVEL
 from cellularity_core.slides.scoring import TileResult
 from cellularity_core.slides.stain import other_stain
@@ -37,7 +36,7 @@ MPP_DIFFERENCE: Final = 1.1
 
 
 def write(
-    slide: Slide, store: Store, folder: Path, scoring: "Scoring", region: BaseGeometry | None
+    slide: Slide, store: Store, folder: Path, scoring: "Scoring", drawn_on: Outlines | None
 ) -> dict[str, Any]:
     """Write everything that a finished slide yields, the summary last.
 
@@ -52,6 +51,7 @@ def write(
         The summary.
     """
     about = described(scoring)
+    region = None if drawn_on is None else drawn_on.region
     whole, inside = add_up(store.results(), slide.mpp, region)
     wrong = verdict(whole)
 
@@ -73,6 +73,8 @@ def write(
         maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, map_note(judged))
     _draw(slide, drawn, folder, scoring.methods, about, wrong)
     notes = _notes(slide, {"tissue": whole, "region": inside}, scoring.methods, wrong)
+    if drawn_on is not None:
+        notes += drawn_on.notes(slide.name)
     if wrong != NOT_HE and (other := other_stain(store)):
         notes.append(f"This slide was scored on request, although {other}.")
     shared = {method: scoring.model_set.interval(method).shared for method in scoring.methods}
@@ -92,11 +94,24 @@ def write(
         "reliable": wrong is None and (inside is None or verdict(inside) is None),
         "notes": notes,
         "tissue": whole.record(scoring.methods, shared),
-        "region": None if inside is None else inside.record(scoring.methods, shared),
+        "region": None
+        if inside is None or drawn_on is None
+        else inside.record(scoring.methods, shared) | _outline(drawn_on, slide),
     }
     with whole_file(folder / SUMMARY) as file:
         file.write(export.json_text(summary).encode())
     return summary
+
+
+def _outline(drawn: Outlines, slide: Slide) -> dict[str, str | int | float]:
+    """Which outline a region is, so that anyone can tell later."""
+    return {
+        "sha256": region_checksum(drawn.region),
+        "file": drawn.file,
+        "outlines": drawn.count,
+        "class": drawn.kind,
+        "outline_mm2": round(drawn.region.area * slide.mpp**2 / 1e6, 6),
+    }
 
 
 def map_note(judged: Mapping[str, str | int]) -> str:
