@@ -20,6 +20,11 @@ CUTS: Final = (1.36, 3.28)
 LEVEL: Final = 0.95
 """Of the interval of the cellularity, and so of the index."""
 
+NOT_RCB_0: Final = (
+    "RCB-0 is not among these: whether invasive cancer is left is for you to see; if none is, "
+    "give 0."
+)
+
 _POWER: Final = 0.17
 _PRIMARY: Final = 1.4
 _NODES: Final = 4.0
@@ -136,6 +141,8 @@ class Rcb:
         Of the index, at `LEVEL`; None where the cellularity has none.
     probabilities : mapping of str to float or None
         Of each class, summing to 1; None where `interval` is.
+    is_estimated : bool
+        Whether the cellularity comes from models alone, so that nobody may have seen cancer.
     """
 
     burden: Burden
@@ -143,6 +150,18 @@ class Rcb:
     name: str
     interval: tuple[float, float] | None = None
     probabilities: Mapping[str, float] | None = None
+    is_estimated: bool = False
+
+    @property
+    def note(self) -> str | None:
+        """What must be read beside `probabilities`, `NOT_RCB_0`; None where nothing must.
+
+        RCB-0 has no probability there although no cancer need be left: only the models found
+        any, or the interval of the cellularity reaches down to 0. A positive node rules it out.
+        """
+        if self.interval is None or self.index <= 0 or self.burden.positive_nodes > 0:
+            return None
+        return NOT_RCB_0 if self.is_estimated or self.interval[0] <= 0 else None
 
 
 def class_of(index: float) -> str:
@@ -153,7 +172,9 @@ def class_of(index: float) -> str:
     return CLASSES[1 + above]
 
 
-def rcb(burden: Burden, cellularity: tuple[float, float] | None = None) -> Rcb:
+def rcb(
+    burden: Burden, cellularity: tuple[float, float] | None = None, is_estimated: bool = False
+) -> Rcb:
     """Residual Cancer Burden, with the uncertainty of the cellularity carried through.
 
     The index rises with the cellularity, so its limits are the indices at the limits. For
@@ -166,6 +187,8 @@ def rcb(burden: Burden, cellularity: tuple[float, float] | None = None) -> Rcb:
     burden : Burden
     cellularity : (low, high), optional
         95 % interval of ``burden.cellularity_pct``, per cent.
+    is_estimated : bool
+        Whether the cellularity comes from models alone.
 
     Returns
     -------
@@ -179,7 +202,7 @@ def rcb(burden: Burden, cellularity: tuple[float, float] | None = None) -> Rcb:
     """
     index = burden.index
     if cellularity is None:
-        return Rcb(burden, index, class_of(index))
+        return Rcb(burden, index, class_of(index), is_estimated=is_estimated)
     low, high = cellularity
     if not 0 <= low <= burden.cellularity_pct <= high <= 100:
         raise DataError(
@@ -204,7 +227,7 @@ def rcb(burden: Burden, cellularity: tuple[float, float] | None = None) -> Rcb:
         steps = (0.0, *below, 1.0)
         for k, name in enumerate(CLASSES[1:]):
             chances[name] = steps[k + 1] - steps[k]
-    return Rcb(burden, index, class_of(index), limits, chances)
+    return Rcb(burden, index, class_of(index), limits, chances, is_estimated)
 
 
 def to_json(found: Rcb) -> dict[str, Any]:
@@ -216,6 +239,7 @@ def to_json(found: Rcb) -> dict[str, Any]:
         "level": LEVEL,
         "probabilities": found.probabilities
         and {name: round(p, _DECIMALS) for name, p in found.probabilities.items()},
+        "note": found.note,
         "d_prim_mm": round(found.burden.d_prim_mm, _DECIMALS),
         "f_inv": round(found.burden.f_inv, _DECIMALS),
         "given": asdict(found.burden),
@@ -241,6 +265,8 @@ def sentences(found: Rcb) -> list[str]:
     if found.probabilities:
         likely = ", ".join(f"{n} {100 * p:.0f}%" for n, p in found.probabilities.items() if p > 0)
         lines.append(f"Probability of each class: {likely}.")
+    if found.note:
+        lines.append(found.note)
     return [*lines, "Research use only."]
 
 

@@ -69,7 +69,7 @@ def rcb(
 
         ca, limits = bed_cellularity(slide, method)
     try:
-        found = index_of(Burden(d1, d2, ca or 0.0, cis, nodes, met), limits)
+        found = index_of(Burden(d1, d2, ca or 0.0, cis, nodes, met), limits, bool(slide))
     except DataError as error:
         raise typer.BadParameter(str(error)) from None
     if json is not None:

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 
 from cellularity_core.cli import main
 from cellularity_core.errors import DataError
-from cellularity_core.rcb import CLASSES, CUTS, Burden, class_of, rcb
+from cellularity_core.rcb import CLASSES, CUTS, NOT_RCB_0, Burden, class_of, rcb, sentences, to_json
 
 percent = st.floats(0, 100)
 mm = st.floats(0.1, 300)
@@ -169,3 +169,20 @@ def test_the_command_refuses(capsys, change, code, words):
     given_[change[0]] = change[1]
     assert main(["rcb", *(part for pair in given_.items() for part in pair)]) == code
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("limits", "estimated", "nodes", "is_said"),
+    [
+        ((0.0, 18.0), False, 0, True),  # cancer need not be left
+        ((1.0, 18.0), True, 0, True),  # only the models found any
+        ((1.0, 18.0), False, 0, False),
+        ((0.0, 18.0), True, 2, False),  # a positive node is no RCB-0
+        (None, True, 0, False),
+    ],
+)
+def test_that_nothing_may_be_left_is_said(limits, estimated, nodes, is_said):
+    found = rcb(Burden(30, 20, 2.0, 0, nodes, 3.0 * (nodes > 0)), limits, estimated)
+    assert (to_json(found)["note"] == NOT_RCB_0) is is_said
+    assert (NOT_RCB_0 in sentences(found)) is is_said
+    assert rcb(Burden(30, 20, 2.0, 100, 0, 0), (0.0, 18.0)).note is None
