@@ -1,11 +1,14 @@
 """`cellularity rcb`, as the command line knows it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellularity_core.messages import write_json
+from cellularity_core.messages import printable, write_json
+
+if TYPE_CHECKING:
+    from cellularity_core.slides.burden import Source
 
 _LOWER = "Lower limit of the 95 % interval of --ca, per cent; with --ca-high."
 
@@ -59,21 +62,25 @@ def rcb(
         raise typer.BadParameter(
             "give the cellularity, or a slide that it comes from.", param_hint="--ca --slide"
         )
+    from dataclasses import asdict
+
     from cellularity_core.errors import DataError
     from cellularity_core.rcb import Burden, sentences, to_json
     from cellularity_core.rcb import rcb as index_of
 
+    sources: tuple[Source, ...] = ()
     limits = None if ca_low is None or ca_high is None else (ca_low, ca_high)
     if slide:
         from cellularity_core.slides.burden import bed_cellularity
 
-        ca, limits = bed_cellularity(slide, method)
+        bed = bed_cellularity(slide, method)
+        ca, limits, sources = bed.mean, bed.limits, bed.sources
     try:
         found = index_of(Burden(d1, d2, ca or 0.0, cis, nodes, met), limits, bool(slide))
     except DataError as error:
         raise typer.BadParameter(str(error)) from None
     if json is not None:
-        write_json(json, to_json(found))
+        write_json(json, to_json(found) | {"sources": [asdict(source) for source in sources]})
         return
-    for line in sentences(found):
-        typer.echo(line)
+    for line in (*sentences(found), *(source.sentence() for source in sources)):
+        typer.echo(printable(line))

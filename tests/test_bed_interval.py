@@ -304,7 +304,14 @@ def test_the_burden_takes_the_mean_of_a_slide(tmp_path, capsys):
     assert slide.pop("note").startswith("RCB-0 is not among these")
     told = json.loads(capsys.readouterr().out)
     assert told.pop("note") is None
+    [source] = slide.pop("sources")
+    assert told.pop("sources") == []
     assert slide == told
+    assert (source["scale"], source["slide_sha256"], source["method"]) == (
+        "reader: A.B.",
+        "s1",
+        "combined",
+    )
     assert slide["interval"][0] < slide["rcb"] < slide["interval"][1]
     assert main(["rcb", *GIVEN, "--slide", str(path), "--ca", "40"]) == 2
 
@@ -333,13 +340,14 @@ def test_slides_of_a_case_are_averaged_by_area(tmp_path, capsys):
         region = {"tissue_mm2": mm2}
         region |= {k: {"combined": v} for k, v in zip(("mean", "low", "high"), each, strict=True)}
         made.append(summary(tmp_path / slide / "summary.json", slide, region=region))
-    mean, limits_ = bed_cellularity(made)
-    assert_allclose((mean, *limits_), (32.5, 20, 42.5))
+    bed = bed_cellularity(made)
+    assert_allclose((bed.mean, *bed.limits), (32.5, 20, 42.5))
     both = [word for path in made for word in ("--slide", str(path))]
     assert main(["rcb", *GIVEN, *both, "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert_allclose(found["f_inv"], 0.325)
     assert sum(found["probabilities"].values()) == pytest.approx(1)
+    assert [source["slide_sha256"] for source in found["sources"]] == ["a", "b"]
     with pytest.raises(SlideError, match=r"b/summary\.json is of a slide that is given already"):
         bed_cellularity([*made, made[1]])
     other = summary(tmp_path / "c" / "summary.json", "c", model_sha256="m2")
@@ -363,8 +371,10 @@ def test_the_sampling_of_one_slide_has_nothing_to_do_with_that_of_another(tmp_pa
         made.append(summary(tmp_path / slide / "summary.json", slide, region=region))
     for path, mean, error in zip(made, (20, 40), ((0.04, 0.1, 0.2), (0.08,) * 3), strict=True):
         low, high = MeanError(*error).around(mean / 100)
-        assert_allclose(np.hstack(bed_cellularity([path])), (mean, 100 * low, 100 * high))
-    mean, (low, high) = bed_cellularity(made)
+        bed = bed_cellularity([path])
+        assert_allclose((bed.mean, *bed.limits), (mean, 100 * low, 100 * high))
+    bed = bed_cellularity(made)
+    mean, (low, high) = bed.mean, bed.limits
     sampled = math.hypot(0.25 * 4, 0.75 * 8)
     assert_allclose(mean, 35)
     assert_allclose(low, 35 - math.hypot(sampled, 0.25 * 10 + 0.75 * 8))

@@ -214,7 +214,8 @@ def test_a_bed_from_a_bad_summary_is_refused(tmp_path: Path, change: dict[str, o
     summary = json.loads(seeds("summary")[0])
     path = tmp_path / "summary.json"
     path.write_text(json.dumps(summary))
-    mean, limits = bed_cellularity([path])
+    bed = bed_cellularity([path])
+    mean, limits = bed.mean, bed.limits
     assert (mean, *limits) == pytest.approx((30, 20, 40))
     summary["region"] |= change
     path.write_text(json.dumps(summary))

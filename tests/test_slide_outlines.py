@@ -2,14 +2,22 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from slide_support import FakeScorer, made_slide, scoring
 
+from cellularity_core.cli import main
 from cellularity_core.errors import SlideError
-from cellularity_core.slides.region import UNCLASSIFIED, Outlines, outlines_in
+from cellularity_core.slides.region import (
+    UNCLASSIFIED,
+    Outlines,
+    outlines_in,
+    read_outlines,
+    region_checksum,
+)
 from cellularity_core.slides.run import score_slide
 
 SIDE = 1600
@@ -112,3 +120,39 @@ def test_the_summary_tells_which_outline(tmp_path: Path) -> None:
     roi.write_text(json.dumps(drawn))
     again = score_slide(tmp_path / "s.tif", by, tmp_path / "o2", roi=roi)
     assert not any("was drawn on" in note for note in again["notes"])
+
+
+def test_a_burden_can_be_traced_to_its_bed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by = scoring(FakeScorer())
+    manifest = {**by.model_set.manifest, "scale": "reader: A.B."}
+    by = replace(by, model_set=replace(by.model_set, manifest=manifest))
+    slide, out, roi = tmp_path / "s.tif", tmp_path / "o", tmp_path / "bed.geojson"
+    made_slide(slide, side=1100, tissue=1)
+    roi.write_text(json.dumps(square(600)))
+    made = score_slide(slide, by, out, roi=roi)
+    kept = read_outlines(out / "region.geojson", SIDE, SIDE)
+    assert region_checksum(kept.region) == made["region"]["sha256"]
+    given = ["--d1", "20", "--d2", "15", "--cis", "0", "--nodes", "0", "--met", "0"]
+    given += ["--slide", str(out / "summary.json")]
+    assert main(["rcb", *given, "--json", "-"]) == 0
+    [source] = json.loads(capsys.readouterr().out)["sources"]
+    assert source == {
+        "slide": "s.tif",
+        "slide_sha256": made["slide"]["sha256"],
+        "model_set": made["model_set"],
+        "model_sha256": made["model_sha256"],
+        "scale": "reader: A.B.",
+        "method": "combined",
+        "region_file": "bed.geojson",
+        "region_sha256": made["region"]["sha256"],
+        "region_mm2": pytest.approx(0.09),
+        "software": made["software"],
+    }
+    assert main(["rcb", *given]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for word in ("s.tif", made["slide"]["sha256"][:12], made["region"]["sha256"][:12], "A.B."):
+        assert word in told
+    score_slide(slide, by, out)
+    assert not (out / "region.geojson").exists()

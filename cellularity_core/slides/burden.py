@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cellularity_core.archive import safe_name
 from cellularity_core.conventions import COMBINED, WEAK_SCALE
-from cellularity_core.errors import SlideError
+from cellularity_core.errors import SlideError, readable
 from cellularity_core.slides.summary import HALVES, MeanError
 
 NOT_OF_A_READER: Final = (
@@ -27,18 +27,80 @@ Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where the cellularity of a slide's bed comes from; None for what its summary lacks.
+
+    Attributes
+    ----------
+    slide, slide_sha256 : str or None
+    model_set, model_sha256, scale, method : str or None
+    region_file, region_sha256 : str or None
+        Of the outline; the file is ``region.geojson`` beside the summary.
+    region_mm2 : float or None
+        Within the outline, tissue or not.
+    software : str or None
+        Name and version of what scored the slide.
+    """
+
+    slide: str | None
+    slide_sha256: str | None
+    model_set: str | None
+    model_sha256: str | None
+    scale: str | None
+    method: str
+    region_file: str | None
+    region_sha256: str | None
+    region_mm2: float | None
+    software: str | None
+
+    def sentence(self) -> str:
+        """All of it, for a person to check."""
+
+        def short(checksum: str | None) -> str:
+            return "unknown" if checksum is None else checksum[:12]
+
+        size = "" if self.region_mm2 is None else f", {self.region_mm2:.2f} mm2"
+        return readable(
+            f"Cellularity from {self.slide or 'a slide'} (checksum {short(self.slide_sha256)}), "
+            f"within {self.region_file or 'its region'} (checksum {short(self.region_sha256)}"
+            f"{size}): {self.method}, model set {self.model_set or 'unnamed'} "
+            f"({short(self.model_sha256)}), scale {self.scale}, by {self.software or 'unknown'}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BedCellularity:
+    """Mean cellularity of a tumour bed.
+
+    Attributes
+    ----------
+    mean : float
+        Per cent.
+    limits : (float, float)
+        Of its 95 % interval, per cent.
+    sources : tuple of Source
+        One a slide.
+    """
+
+    mean: float
+    limits: Limits
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Bed:
     """The region of one slide: tissue in mm2, mean and its error 0 to 1."""
 
     name: str
     slide: str
     models: str
+    source: Source
     tissue: float
     mean: float
     error: MeanError
 
 
-def bed_cellularity(paths: Sequence[Path], method: str | None = None) -> tuple[float, Limits]:
+def bed_cellularity(paths: Sequence[Path], method: str | None = None) -> BedCellularity:
     """Mean cellularity over the regions of summaries, per cent, and its 95 % interval.
 
     Slides count by the area of tissue in their regions. The models' errors add up, as where
@@ -54,7 +116,7 @@ def bed_cellularity(paths: Sequence[Path], method: str | None = None) -> tuple[f
 
     Returns
     -------
-    (float, (float, float))
+    BedCellularity
 
     Raises
     ------
@@ -85,7 +147,8 @@ def bed_cellularity(paths: Sequence[Path], method: str | None = None) -> tuple[f
         added(bed.error.below for bed in beds),
         added(bed.error.above for bed in beds),
     ).around(mean)
-    return 100 * mean, (100 * low, 100 * high)
+    sources = tuple(bed.source for bed in beds)
+    return BedCellularity(100 * mean, (100 * low, 100 * high), sources)
 
 
 def _bed(path: Path, method: str) -> _Bed:
@@ -98,9 +161,10 @@ def _bed(path: Path, method: str) -> _Bed:
         notes, region = " ".join(summary["notes"]), summary["region"]
         found = None if region is None else {str(m): _told(region, m) for m in region["mean"]}
         tissue = math.nan if region is None else float(region["tissue_mm2"])
+        source = _source(summary, method)
     except OSError as error:
         raise SlideError(f"{name} cannot be read ({error.strerror}); check its path.") from None
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         raise SlideError(
             f"{name} is no summary of a slide ({type(error).__name__}: {error}); give the "
             "summary.json of `cellularity slide`."
@@ -130,7 +194,29 @@ def _bed(path: Path, method: str) -> _Bed:
             f"Too few tiles are fit to score in the region of {name} to tell how far its mean may "
             "be off; type a cellularity that a pathologist has read, with --ca."
         )
-    return _Bed(name, slide, models, tissue, mean, off)
+    return _Bed(name, slide, models, source, tissue, mean, off)
+
+
+def _source(summary: Mapping[str, Any], method: str) -> Source:
+    """What a summary says of itself; older ones say less."""
+    slide, region = summary["slide"], summary["region"] or {}
+
+    def text(value: Any) -> str | None:
+        return None if value is None else str(value)
+
+    size = region.get("outline_mm2")
+    return Source(
+        slide=text(slide.get("name")),
+        slide_sha256=text(slide["sha256"]),
+        model_set=text(summary.get("model_set")),
+        model_sha256=text(summary["model_sha256"]),
+        scale=text(summary["scale"]),
+        method=method,
+        region_file=text(region.get("file")),
+        region_sha256=text(region.get("sha256")),
+        region_mm2=None if size is None else float(size),
+        software=text(summary.get("software")),
+    )
 
 
 def _told(region: Mapping[str, Any], method: str) -> tuple[float | None, MeanError | None]:

@@ -15,7 +15,7 @@ from cellularity_core.outputs import whole_file
 from cellularity_core.slides import maps, tables
 from cellularity_core.slides.pictures import heat_picture
 from cellularity_core.slides.reading import Slide
-from cellularity_core.slides.region import Outlines, covered, region_checksum
+from cellularity_core.slides.region import Outlines, covered, region_checksum, region_geojson
 from cellularity_core.slides.sampling import LEVEL
 from cellularity_core.slides.scoring import TileResult
 from cellularity_core.slides.stain import other_stain
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from cellularity_core.slides.run import Scoring
 
 SUMMARY: Final = "summary.json"
+REGION: Final = "region.geojson"
 OVERVIEW: Final = "overview.png"
+BED: Final = "Tumour bed"
+"""Class of the region in its file."""
+
 USE: Final = "Research use only."
 
 MPP_DIFFERENCE: Final = 1.1
@@ -42,7 +46,8 @@ def write(
 
     ``tiles.csv``, ``tiles.parquet`` and ``tiles.geojson``: tiles with scores, intervals,
     nuclei and flags. ``maps.ome.tif``: the maps of `maps.maps_of`. ``heat-METHOD.png`` and
-    ``width-METHOD.png``: score and width of its interval over the slide. ``summary.json``:
+    ``width-METHOD.png``: score and width of its interval over the slide. ``region.geojson``:
+    the region as it was taken, where there is one. ``summary.json``:
     means over the tissue and the region, with the limits of their `sampling.LEVEL` intervals.
 
     Returns
@@ -68,6 +73,10 @@ def write(
         tables.write_parquet(file, tables.rows(results(), named), names)
     with whole_file(folder / "tiles.geojson") as file:
         tables.write_geojson(file, results(), named | judged)
+    (folder / REGION).unlink(missing_ok=True)  # of another run
+    if region is not None:
+        with whole_file(folder / REGION) as file:
+            file.write(region_geojson(region, BED, slide.name).encode())
     drawn = maps.maps_of(store.results(), slide.grid.shape, scoring.methods)
     with whole_file(folder / "maps.ome.tif") as file:
         maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, map_note(judged))
