@@ -49,10 +49,19 @@ def slide(
     mpp: Annotated[
         float | None,
         typer.Option(
-            help="Pixel size in um/px of the full resolution; by default the file's own.",
+            help="Pixel size in um/px of the full resolution, of a slide named alone or of those "
+            "that state none; by default the file's own.",
             show_default=False,
         ),
     ] = None,
+    override_mpp: Annotated[
+        bool,
+        typer.Option(
+            "--override-mpp",
+            help="Use --mpp for several slides even where the files state another one; scores of "
+            "those are then not relied on.",
+        ),
+    ] = False,
     roi: Annotated[
         Path | None,
         typer.Option(
@@ -96,11 +105,13 @@ def slide(
     """Score whole slides tile by tile: heat maps, counts, uncertainty, means."""
     asked = methods_in(models)
     check_mpp(mpp)
+    if override_mpp and mpp is None:
+        raise typer.BadParameter("it needs --mpp.", param_hint="--override-mpp")
     check_address(engine, address)
     _check_paths(inputs, out, roi)
     from cellularity_core.slides.cohort import entries
 
-    slides = list(entries(inputs, mpp, roi))
+    slides = list(entries(inputs, mpp, roi, override_mpp))
     if not slides:
         raise typer.BadParameter(
             f"there is no slide in {', '.join(map(str, inputs))}.",

@@ -297,7 +297,35 @@ def test_a_region_that_cannot_be_used(tmp_path: Path, content: str, words: str) 
 def test_a_pixel_size_unlike_the_files_is_told(slide: Path, tmp_path: Path) -> None:
     found = score_slide(slide, scoring(FakeScorer()), tmp_path, mpp=0.25)
     assert found["notes"][0].startswith("The file says 0.5 um/px and 0.25 was given")
+    assert found["reliable"] is False
+    tiles = json.loads((tmp_path / "tiles.geojson").read_text())
+    assert tiles["cellularity"]["reliable"].startswith("NO. The file says 0.5 um/px")
     assert found["slide"]["mpp_source"] == "user"
+
+
+def test_a_pixel_size_for_several_slides_is_for_those_that_state_none(
+    slide: Path, tmp_path: Path
+) -> None:
+    """It was given since one was refused; the others would be wrong by it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(slide, data / "a.tif")
+    made_slide(data / "bare.tif", 800, stated=False)
+    (tmp_path / "m.csv").write_text("slide,mpp\ndata/a.tif,\ndata/bare.tif,\ndata/a.tif,0.4\n")
+    files = sorted(data.iterdir())
+
+    def sizes(*inputs: Path, override: bool = False) -> list[float | None]:
+        return [entry.size() for entry in cohort.entries(inputs, 0.25, None, override)]
+
+    assert sizes(data) == sizes(*files) == [None, 0.25]
+    assert sizes(data, override=True) == sizes(*files, override=True) == [0.25, 0.25]
+    assert sizes(tmp_path / "m.csv") == [None, 0.25, 0.4]
+    assert sizes(files[0]) == [0.25]
+    found, _ = cohort.score_slides(
+        cohort.entries([data], 0.25, None), scoring(FakeScorer()), tmp_path / "out"
+    )
+    assert [summary["slide"]["mpp"] for summary in found] == [0.5, 0.25]
+    assert all(summary["reliable"] for summary in found)
 
 
 def test_a_cohort_goes_on_past_what_is_broken(slide: Path, tmp_path: Path) -> None:

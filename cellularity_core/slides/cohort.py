@@ -13,6 +13,7 @@ from cellularity_core.errors import CellularityError, SlideBusy, SlideError, Sli
 from cellularity_core.outputs import whole_file
 from cellularity_core.patch import check_mpp
 from cellularity_core.slides.parts import series
+from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.run import Scoring, score_slide
 from cellularity_core.slides.store import writable
 from cellularity_core.slides.writing import described
@@ -42,36 +43,50 @@ class Entry:
         um per pixel of level 0, if given.
     roi : Path or None
         GeoJSON of a region on it.
+    is_fallback : bool
+        Whether `mpp` is for a file that states none alone.
     """
 
     path: Path
     mpp: float | None = None
     roi: Path | None = None
+    is_fallback: bool = False
+
+    def size(self) -> float | None:
+        """The pixel size to give, None where the file's own is to be taken."""
+        if self.mpp is None or not self.is_fallback:
+            return self.mpp
+        return self.mpp if Slide(self.path, self.mpp).claimed_mpp is None else None
 
 
 Observer = Callable[[str, int, int], None]
 """Told a slide's name, its tiles done and its tiles."""
 
 
-def entries(inputs: Iterable[Path], mpp: float | None, roi: Path | None) -> Iterator[Entry]:
+def entries(
+    inputs: Iterable[Path], mpp: float | None, roi: Path | None, override: bool = False
+) -> Iterator[Entry]:
     """Slides of files, folders (subfolders included) and manifests, in order.
 
     A manifest is a CSV file with the column ``slide``, a path from where the CSV is, and if
     wanted ``mpp`` and ``roi``. Several DICOM files of a folder may be parts of one slide,
-    which counts once.
+    which counts once. One pixel size for several slides is for those that state none, unless
+    it is to `override` theirs: it was given for one that was refused, and the others' scores
+    would be wrong. A slide named alone, or a line of a manifest, has the size that is given.
 
     Raises
     ------
     CellularityError
         If a manifest cannot be used.
     """
-    for path in inputs:
+    paths = list(inputs)
+    for path in paths:
         if path.is_dir():
-            yield from (Entry(found, mpp, roi) for found in _in_folder(path))
+            yield from (Entry(found, mpp, roi, not override) for found in _in_folder(path))
         elif path.suffix.lower() == ".csv":
-            yield from _in_manifest(path, mpp, roi)
+            yield from _in_manifest(path, mpp, roi, override)
         else:
-            yield Entry(path, mpp, roi)
+            yield Entry(path, mpp, roi, len(paths) > 1 and not override)
 
 
 def score_slides(
@@ -143,7 +158,7 @@ def _score_each(
                 entry.path,
                 scoring,
                 out / stem,
-                mpp=entry.mpp,
+                mpp=entry.size(),
                 roi=entry.roi,
                 resume=resume,
                 any_stain=any_stain,
@@ -173,7 +188,9 @@ def _in_folder(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _in_manifest(path: Path, mpp: float | None, roi: Path | None) -> Iterator[Entry]:
+def _in_manifest(
+    path: Path, mpp: float | None, roi: Path | None, override: bool
+) -> Iterator[Entry]:
     name = safe_name(path.name)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -196,7 +213,8 @@ def _in_manifest(path: Path, mpp: float | None, roi: Path | None) -> Iterator[En
                 f"{name} gives {safe_name(slide)} the pixel size '{size[:40]}', which is no "
                 "number; give um per pixel, such as 0.25, or leave it empty."
             ) from None
-        yield Entry(path.parent / slide, given, path.parent / region if region else roi)
+        outline = path.parent / region if region else roi
+        yield Entry(path.parent / slide, given, outline, not size and not override)
 
 
 def _report(

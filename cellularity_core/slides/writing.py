@@ -36,7 +36,7 @@ BED: Final = "Tumour bed"
 USE: Final = "Research use only."
 
 MPP_DIFFERENCE: Final = 1.1
-"""Factor between the pixel size given and the file's from which the user is told."""
+"""Factor between the pixel size given and the file's from which no score is relied on."""
 
 
 def write(
@@ -59,13 +59,14 @@ def write(
     region = None if drawn_on is None else drawn_on.region
     whole, inside = add_up(store.results(), slide.mpp, region)
     wrong = verdict(whole)
+    size = contradiction(slide)
 
     def results() -> Iterator[tuple[TileResult, float | None]]:
         for result in store.results():
             yield result, None if region is None else next(covered(region, [result.tile]))
 
     named = {"slide": slide.name} | about
-    judged = about | {"reliable": reliability(whole, inside)}
+    judged = about | {"reliable": reliability(whole, inside, slide)}
     names = tables.columns(scoring.methods, named)
     with whole_file(folder / "tiles.csv") as file:
         tables.write_csv(file, tables.rows(results(), named), names)
@@ -80,8 +81,8 @@ def write(
     drawn = maps.maps_of(store.results(), slide.grid.shape, scoring.methods)
     with whole_file(folder / "maps.ome.tif") as file:
         maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, map_note(judged))
-    _draw(slide, drawn, folder, scoring.methods, about, wrong)
-    notes = _notes(slide, {"tissue": whole, "region": inside}, scoring.methods, wrong)
+    _draw(slide, drawn, folder, scoring.methods, about, wrong or size)
+    notes = _notes(size, {"tissue": whole, "region": inside}, scoring.methods, wrong)
     if drawn_on is not None:
         notes += drawn_on.notes(slide.name)
     if wrong != NOT_HE and (other := other_stain(store)):
@@ -100,7 +101,7 @@ def write(
         },
         "tile_um": round(slide.tile_um, export.DECIMALS),
         "tile_mpp": round(slide.tile_mpp, export.DECIMALS),
-        "reliable": wrong is None and (inside is None or verdict(inside) is None),
+        "reliable": wrong is None and size is None and (inside is None or verdict(inside) is None),
         "notes": notes,
         "tissue": whole.record(scoring.methods, shared),
         "region": None
@@ -131,9 +132,20 @@ def map_note(judged: Mapping[str, str | int]) -> str:
     )
 
 
-def reliability(whole: Area, inside: Area | None) -> str:
+def contradiction(slide: Slide) -> str | None:
+    """One sentence if the pixel size given is not that of the file; None if it is."""
+    claimed = slide.claimed_mpp
+    if claimed is None or 1 / MPP_DIFFERENCE < slide.mpp / claimed < MPP_DIFFERENCE:
+        return None
+    return (
+        f"The file says {claimed:g} um/px and {slide.mpp:g} was given; one of them is wrong, so "
+        "nothing here can be relied on."
+    )
+
+
+def reliability(whole: Area, inside: Area | None, slide: Slide | None = None) -> str:
     """Whether scores of a slide and of a region on it can be relied on; why not, where not."""
-    if wrong := verdict(whole):
+    if wrong := verdict(whole) or (slide and contradiction(slide)):
         return f"NO. {wrong}"
     if inside is None or (there := verdict(inside)) is None:
         return "yes"
@@ -191,16 +203,10 @@ def _draw(
 
 
 def _notes(
-    slide: Slide, areas: Mapping[str, Area | None], methods: Sequence[str], wrong: str | None
+    size: str | None, areas: Mapping[str, Area | None], methods: Sequence[str], wrong: str | None
 ) -> list[str]:
     """Sentences that the user must read."""
-    notes = [wrong] if wrong else []
-    claimed = slide.claimed_mpp
-    if claimed is not None and not 1 / MPP_DIFFERENCE < slide.mpp / claimed < MPP_DIFFERENCE:
-        notes.append(
-            f"The file says {claimed:g} um/px and {slide.mpp:g} was given; unless that is meant, "
-            "every score is wrong."
-        )
+    notes = [sentence for sentence in (wrong, size) if sentence]
     inside = areas["region"]
     if inside is not None and inside.fit_um2 == 0:
         notes.append("There is no tissue fit to score in the region, so it has no mean.")
