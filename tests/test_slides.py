@@ -16,10 +16,10 @@ from PIL import Image
 from slide_support import METHODS, FakeScorer, finished, made_slide, outputs, scoring
 
 from cellularity_core.cli import main
-from cellularity_core.errors import CellularityError, SlideBusy, SlideError
+from cellularity_core.errors import SlideBusy, SlideError
 from cellularity_core.patch import Patch
 from cellularity_core.scorer import Scorer
-from cellularity_core.slides import cohort, maps
+from cellularity_core.slides import maps
 from cellularity_core.slides.grid import Tile
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import covered, read_outlines, region_geojson
@@ -301,71 +301,6 @@ def test_a_pixel_size_unlike_the_files_is_told(slide: Path, tmp_path: Path) -> N
     tiles = json.loads((tmp_path / "tiles.geojson").read_text())
     assert tiles["cellularity"]["reliable"].startswith("NO. The file says 0.5 um/px")
     assert found["slide"]["mpp_source"] == "user"
-
-
-def test_a_pixel_size_for_several_slides_is_for_those_that_state_none(
-    slide: Path, tmp_path: Path
-) -> None:
-    """It was given since one was refused; the others would be wrong by it."""
-    data = tmp_path / "data"
-    data.mkdir()
-    shutil.copy(slide, data / "a.tif")
-    made_slide(data / "bare.tif", 800, stated=False)
-    (tmp_path / "m.csv").write_text("slide,mpp\ndata/a.tif,\ndata/bare.tif,\ndata/a.tif,0.4\n")
-    files = sorted(data.iterdir())
-
-    def sizes(*inputs: Path, override: bool = False) -> list[float | None]:
-        return [entry.size() for entry in cohort.entries(inputs, 0.25, None, override)]
-
-    assert sizes(data) == sizes(*files) == [None, 0.25]
-    assert sizes(data, override=True) == sizes(*files, override=True) == [0.25, 0.25]
-    assert sizes(tmp_path / "m.csv") == [None, 0.25, 0.4]
-    assert sizes(files[0]) == [0.25]
-    found, _ = cohort.score_slides(
-        cohort.entries([data], 0.25, None), scoring(FakeScorer()), tmp_path / "out"
-    )
-    assert [summary["slide"]["mpp"] for summary in found] == [0.5, 0.25]
-    assert all(summary["reliable"] for summary in found)
-
-
-def test_a_cohort_goes_on_past_what_is_broken(slide: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    (data / "sub").mkdir(parents=True)
-    for name in ("a.tif", "sub/a.tif"):
-        shutil.copy(slide, data / name)
-    made_slide(data / "bare.tif", 800, stated=False)
-    (data / "notes.txt").write_text("no slide")
-    geojson(tmp_path / "bed.geojson", square(600, 600, 300))
-    (tmp_path / "m.csv").write_text(
-        "slide,mpp,roi\ndata/a.tif,,bed.geojson\ndata/bare.tif,0.5,\ndata/gone.svs,,\n"
-    )
-    told: list[str] = []
-    found = [*cohort.entries([data], None, None)]
-    assert [e.path.relative_to(data).as_posix() for e in found] == [
-        "a.tif", "bare.tif", "sub/a.tif",
-    ]  # fmt: skip
-    scorer = FakeScorer()
-    cohort.score_slides(found, scoring(scorer), tmp_path / "out", tell=told.append)
-    assert len(told) == 1 and "bare.tif does not state a pixel size" in told[0]
-    report = json.loads((tmp_path / "out" / "slides.json").read_text())
-    assert [entry["folder"] for entry in report["slides"]] == ["a", "a-2"]
-    assert [entry["slide"] for entry in report["errors"]] == ["bare.tif"]
-    count = len(scorer.seen)
-    cohort.score_slides(found, scoring(scorer), tmp_path / "out")
-    assert len(scorer.seen) == count
-    summaries, errors = cohort.score_slides(
-        cohort.entries([tmp_path / "m.csv"], None, None), scoring(FakeScorer()), tmp_path / "o2"
-    )
-    assert [name for name, _ in errors] == ["gone.svs"]
-    assert [entry["region"] is None for entry in summaries] == [False, True]
-    table = pyarrow.parquet.read_table(tmp_path / "o2" / "slides.parquet").to_pylist()
-    for end, value in (("", "mean"), ("_low", "low"), ("_high", "high")):
-        assert table[0][f"region_gbt{end}"] == summaries[0]["region"][value]["gbt"]
-    assert [row["scale"] for row in table] == ["weak TC"] * 2
-    for text, words in (("path\nx\n", "column 'slide'"), ("slide,mpp\nx,wide\n", "'wide'")):
-        (tmp_path / "m.csv").write_text(text)
-        with pytest.raises(CellularityError, match=words):
-            list(cohort.entries([tmp_path / "m.csv"], None, None))
 
 
 def test_the_command_scores_as_the_scorer_does(tmp_path: Path, capsys) -> None:

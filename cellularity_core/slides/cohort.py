@@ -1,22 +1,19 @@
 """Many slides: what is named, each to its folder, and one report of all."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cellularity_core import export
 from cellularity_core.archive import is_hidden, safe_name
-from cellularity_core.conventions import CLASSES
 from cellularity_core.errors import CellularityError, SlideBusy, SlideError, SlideFolderError
-from cellularity_core.outputs import whole_file
 from cellularity_core.patch import check_mpp
+from cellularity_core.slides.cohort_report import Failure, write_report
 from cellularity_core.slides.parts import series
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.run import Scoring, score_slide
-from cellularity_core.slides.store import writable
-from cellularity_core.slides.writing import described
 
 ENDINGS: Final = (
     *(".svs", ".ndpi", ".mrxs", ".scn", ".tif", ".tiff", ".dcm"),
@@ -24,12 +21,7 @@ ENDINGS: Final = (
 )
 """Files of a folder that are taken for slides."""
 
-REPORT: Final = "slides"
-"""Name, without ending, of the report of all."""
-
 ELSEWHERE: Final = " Choose another --out, or --no-resume to start again."
-AREAS: Final = {"mm2": "tissue_mm2", "fit_mm2": "fit_mm2"}
-"""Ends of columns of the report: tissue, and what of it is fit to score and weighs the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +93,8 @@ def score_slides(
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Score slides one after another, each in a folder of its own, and write the report.
 
+    The report is of all that the folder holds (`cohort_report.write_report`).
+
     Parameters
     ----------
     slides : iterable of Entry
@@ -123,12 +117,12 @@ def score_slides(
     """
     say = tell or (lambda _: None)
     summaries: list[dict[str, Any]] = []
-    errors: list[tuple[str, str]] = []
+    errors: list[Failure] = []
     try:
         _score_each(slides, scoring, out, resume, any_stain, observe, say, summaries, errors)
     finally:  # what is done is in the report, whatever ended the run
-        _report(summaries, errors, scoring, out)
-    return summaries, errors
+        write_report(errors, scoring, out)
+    return summaries, [(one.slide, one.reason) for one in errors]
 
 
 def _score_each(
@@ -140,7 +134,7 @@ def _score_each(
     observe: Observer | None,
     say: Callable[[str], None],
     summaries: list[dict[str, Any]],
-    errors: list[tuple[str, str]],
+    errors: list[Failure],
 ) -> None:
     """What `score_slides` does but for the report; adds to `summaries` and `errors`."""
     stems: set[str] = set()
@@ -166,8 +160,8 @@ def _score_each(
             )
         except CellularityError as error:
             hint = ELSEWHERE if isinstance(error, SlideFolderError | SlideBusy) else ""
-            errors.append((name, f"{error}{hint}"))
-            say(errors[-1][1])
+            errors.append(Failure(stem, name, f"{error}{hint}"))
+            say(errors[-1].reason)
             continue
         for note in summary["notes"]:
             say(f"{name}: {note}")
@@ -215,63 +209,3 @@ def _in_manifest(
             ) from None
         outline = path.parent / region if region else roi
         yield Entry(path.parent / slide, given, outline, not size and not override)
-
-
-def _report(
-    summaries: Sequence[dict[str, Any]],
-    errors: Sequence[tuple[str, str]],
-    scoring: Scoring,
-    out: Path,
-) -> None:
-    with writable(out):
-        out.mkdir(parents=True, exist_ok=True)
-        _write_report(summaries, errors, scoring, out)
-
-
-def _write_report(
-    summaries: Sequence[dict[str, Any]],
-    errors: Sequence[tuple[str, str]],
-    scoring: Scoring,
-    out: Path,
-) -> None:
-    about = described(scoring)
-    content = about | {
-        "slides": list(summaries),
-        "errors": [{"slide": slide, "reason": reason} for slide, reason in errors],
-    }
-    with whole_file(out / f"{REPORT}.json") as file:
-        file.write(export.json_text(content).encode())
-    columns = [*AREAS, *(m + end for m in scoring.methods for end in ("", "_low", "_high"))]
-    areas = [f"{area}_{column}" for area in ("tissue", "region") for column in columns]
-    texts = ("slide", "folder", "sha256", "notes", *about)
-    names = ["slide", "folder", "sha256", "width", "height", "mpp", *areas]
-    names += [*CLASSES, "reliable", "notes", *about]
-    rows = [_row(summary, scoring.methods) | about for summary in summaries]
-    rows = [{name: row.get(name) for name in names} for row in rows]
-    with whole_file(out / f"{REPORT}.csv") as file:
-        file.write(export.csv_text(rows, names).encode())
-
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    kinds = dict.fromkeys(texts, pa.string()) | {"reliable": pa.bool_()}
-    kinds |= dict.fromkeys(("width", "height", "views", *CLASSES), pa.int64())
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
-    with whole_file(out / f"{REPORT}.parquet") as file:
-        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), file)
-
-
-def _row(summary: dict[str, Any], methods: Sequence[str]) -> dict[str, Any]:
-    slide, tissue = summary["slide"], summary["tissue"]
-    row = {name: slide[name] for name in ("sha256", "width", "height", "mpp")}
-    row |= {"slide": slide["name"], "folder": summary["folder"], **tissue["nuclei"]}
-    for area in ("tissue", "region"):
-        found = summary[area]
-        if found is not None:
-            row |= {f"{area}_{kind}": found[key] for kind, key in AREAS.items()}
-            row |= {
-                f"{area}_{method}{end}": found[value][method]
-                for method in methods
-                for value, end in (("mean", ""), ("low", "_low"), ("high", "_high"))
-            }
-    return row | {"reliable": summary["reliable"], "notes": " ".join(summary["notes"])}
