@@ -89,10 +89,8 @@ def _earlier(out: Path) -> Iterator[Failure]:
     """Failures in the report that is there."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         for one in json.loads((out / f"{REPORT}.json").read_text("utf-8"))["errors"]:
-            yield Failure(
-                *(safe_name(str(one[key])) for key in ("folder", "slide")),
-                readable(str(one["reason"])),
-            )
+            folder, slide = (safe_name(str(one[key])) for key in ("folder", "slide"))
+            yield Failure(folder, slide, readable(str(one["reason"])))
 
 
 def _write_tables(
