@@ -60,6 +60,24 @@ def test_a_bed_that_is_mostly_unfit_is_not_relied_on(slide: Path, tmp_path: Path
     assert note.startswith("In the region: 75% of the tissue is not fit to score")
 
 
+def test_a_bed_beyond_the_readers_scale_is_told(slide: Path, tmp_path: Path) -> None:
+    """Its scores are guesses; they count, but not without a word."""
+
+    def engine(slide: Slide, tiles: Sequence[Tile]) -> Iterator[TileResult]:
+        for tile in tiles:
+            flags = ("beyond-reader",) if max(tile.x, tile.y) < BED else ()
+            counts = dict.fromkeys(("normal", "lymphocyte", "malignant"), 1)
+            scores = dict.fromkeys(("gbt", "combined"), Score(0.9, 0.8, 1.0))
+            yield TileResult(tile, 1.0, scores, counts, Quality(flags, True))
+
+    by = replace(scoring(FakeScorer()), engine=engine)
+    bed = score_slide(slide, by, tmp_path / "bed", roi=square(tmp_path / "b.geojson", 0, 2048))
+    assert bed["reliable"] is True
+    tissue, region = (note for note in bed["notes"] if "this reader's scale" in note)
+    assert tissue.startswith("Tissue: 11% of the tissue")
+    assert region.startswith("Region: 25% of the tissue")
+
+
 def test_files_of_two_regions_never_pass_for_those_of_one(
     slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,11 @@ from cellularity_core.slides.scoring import TileResult
 HALF: Final = 0.5
 """Share of a slide's tissue from which what is wrong with tiles is wrong with the slide."""
 
+TOLD: Final = 0.1
+"""Share of the tissue from which it is told that scores lie beyond the reader's scale."""
+
+BEYOND: Final = "beyond-reader"
+
 OTHER_STAIN: Final = ("greyscale", "not-he")
 
 NO_TISSUE: Final = "There is no tissue to be found on this slide, so nothing on it is scored."
@@ -312,6 +317,18 @@ def verdict(area: Area) -> str | None:
             f"for the flag {worst}, so nothing here can be relied on: {FLAGS[worst].text}"
         )
     return None
+
+
+def guessed(area: Area) -> str | None:
+    """One sentence if much of the tissue has scores beyond what a reader's scale rests on."""
+    share = area.flagged_um2.get(BEYOND, 0.0) / area.tissue_um2 if area.tissue_um2 else 0.0
+    if share < TOLD:
+        return None
+    return (
+        f"{share:.0%} of the tissue has scores outside those that this reader's scale was made "
+        "from, so their values are guesses and so is their part of the mean; score such patches "
+        "and recalibrate."
+    )
 
 
 def _rounded(value: float | None) -> float | None:

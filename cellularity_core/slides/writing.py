@@ -20,7 +20,7 @@ from cellularity_core.slides.sampling import LEVEL
 from cellularity_core.slides.scoring import TileResult
 from cellularity_core.slides.stain import other_stain
 from cellularity_core.slides.store import Store
-from cellularity_core.slides.summary import NOT_HE, Area, add_up, verdict
+from cellularity_core.slides.summary import NOT_HE, Area, add_up, guessed, verdict
 from cellularity_core.slides.tissue import tissue_on_overview
 from cellularity_core.threads import usable_cores
 
@@ -212,6 +212,11 @@ def _notes(
         notes.append("There is no tissue fit to score in the region, so it has no mean.")
     elif inside is not None and wrong is None and (there := verdict(inside)):
         notes.append(f"In the region: {there}")
+    notes += [
+        f"{name.capitalize()}: {sentence}"
+        for name, area in areas.items()
+        if area is not None and (sentence := guessed(area))
+    ]
     notes += [
         f"Too few tiles of the {name} are fit to score to tell how far its mean may be off, so it "
         "has no interval."
