@@ -82,5 +82,6 @@ def rcb(
     if json is not None:
         write_json(json, to_json(found) | {"sources": [asdict(source) for source in sources]})
         return
-    for line in (*sentences(found), *(source.sentence() for source in sources)):
+    told = [line for source in sources for line in (source.sentence(), *source.notes)]
+    for line in (*sentences(found), *told):
         typer.echo(printable(line))

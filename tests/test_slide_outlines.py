@@ -130,7 +130,7 @@ def test_a_burden_can_be_traced_to_its_bed(
     by = replace(by, model_set=replace(by.model_set, manifest=manifest))
     slide, out, roi = tmp_path / "s.tif", tmp_path / "o", tmp_path / "bed.geojson"
     made_slide(slide, side=1100, tissue=1)
-    roi.write_text(json.dumps(square(600)))
+    roi.write_text(json.dumps(square(600, metadata={"slide": "other.tif"})))
     made = score_slide(slide, by, out, roi=roi)
     kept = read_outlines(out / "region.geojson", SIDE, SIDE)
     assert region_checksum(kept.region) == made["region"]["sha256"]
@@ -149,10 +149,12 @@ def test_a_burden_can_be_traced_to_its_bed(
         "region_sha256": made["region"]["sha256"],
         "region_mm2": pytest.approx(0.09),
         "software": made["software"],
+        "notes": made["notes"],
     }
     assert main(["rcb", *given]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    for word in ("s.tif", made["slide"]["sha256"][:12], made["region"]["sha256"][:12], "A.B."):
+    checksums = [made[of]["sha256"][:12] for of in ("slide", "region")]
+    for word in ("s.tif", *checksums, "A.B.", "other.tif"):
         assert word in told
     score_slide(slide, by, out)
     assert not (out / "region.geojson").exists()

@@ -40,6 +40,8 @@ class Source:
         Within the outline, tissue or not.
     software : str or None
         Name and version of what scored the slide.
+    notes : tuple of str
+        What the user must read of the slide's scores, although they can be relied on.
     """
 
     slide: str | None
@@ -52,6 +54,7 @@ class Source:
     region_sha256: str | None
     region_mm2: float | None
     software: str | None
+    notes: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """All of it, for a person to check."""
@@ -216,6 +219,7 @@ def _source(summary: Mapping[str, Any], method: str) -> Source:
         region_sha256=text(region.get("sha256")),
         region_mm2=None if size is None else float(size),
         software=text(summary.get("software")),
+        notes=tuple(readable(str(note)) for note in summary["notes"]),
     )
 
 
