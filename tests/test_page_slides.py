@@ -188,6 +188,23 @@ def test_an_upload_is_opened_and_scored_once(
     assert at.metric
 
 
+def test_slides_of_one_name_are_told_apart(slides: Path, tmp_path: Path) -> None:
+    at = page()
+    sides = (1300, 1200, SIDE)
+    for side in sides[:2]:
+        made_slide(tmp_path / "x.tif", side, tissue=1)
+        content = (tmp_path / "x.tif").read_bytes()
+        at.file_uploader[0].set_value([("a.tif", content, "image/tiff")]).run()
+        assert f"{side} × {side} pixels" in said(at)  # the one that was just uploaded
+    names = ("a.tif", "a.tif (2)", "a.tif (in the folder)")
+    assert at.selectbox(key="slide.chosen").options[:3] == [names[1], names[0], names[2]]
+    for name, side in zip(names, sides, strict=True):
+        at.selectbox(key="slide.chosen").select(name).run()
+        for _ in range(2):  # it stays the one that was chosen
+            assert f"{side} × {side} pixels" in said(at)
+            at.run()
+
+
 def test_hot_spots_are_hot(monkeypatch: pytest.MonkeyPatch) -> None:
     at = scored()
     hottest = hot_spots_of(at)[METHOD_NAMES["combined"]]

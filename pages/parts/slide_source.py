@@ -1,11 +1,13 @@
 """Slides in: uploaded, from the folder of slides, or by their path on this machine."""
 
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +45,7 @@ class Source:
     ----------
     path : Path
     name : str
-        As the user knows it.
+        As the user knows it; no other slide of the session has it.
     key : str
         The same as long as the files are: of its content where it was uploaded, else of
         its path and of names, sizes and times.
@@ -121,8 +123,10 @@ class Desk:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
                 out.write(chunk)
-        source = Source(path, name, digest.hexdigest())
-        self.uploads = [other for other in self.uploads if other.key != source.key] + [source]
+        key = digest.hexdigest()
+        others = [other for other in self.uploads if other.key != key]
+        source = Source(path, _numbered(name, {other.name for other in others}), key)
+        self.uploads = [*others, source]
 
 
 class Shelf:
@@ -193,11 +197,30 @@ def choose(own: Desk) -> Source | None:
 
 
 def _known(own: Desk) -> list[Source]:
-    """What can be opened: the newest upload first, then what is in the folder."""
+    """What can be opened: the newest upload first, then what is in the folder.
+
+    Each by a name of its own, as a browser tells of a choice by nothing else. Those of uploads
+    stay, so that the choice of one lasts.
+    """
     given = os.environ.get(FOLDER) or ""
     if not given and not access.has_sign_in():
         given = str(st.session_state.get(state.SLIDE_PATH) or "").strip()
-    return [*reversed(own.uploads), *(_in_folder(given) if given else ())]
+    taken = {source.name for source in own.uploads}
+    return [
+        *reversed(own.uploads),
+        *(
+            replace(source, name=_numbered(f"{source.name} (in the folder)", taken))
+            if source.name in taken
+            else source
+            for source in (_in_folder(given) if given else ())
+        ),
+    ]
+
+
+def _numbered(name: str, taken: Container[str]) -> str:
+    """The name, with a number where it is taken."""
+    numbers = itertools.chain([name], (f"{name} ({k})" for k in itertools.count(2)))
+    return next(one for one in numbers if one not in taken)
 
 
 @st.cache_data(ttl=30, show_spinner="Looking for slides…")
