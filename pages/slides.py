@@ -105,7 +105,7 @@ def results(own: Desk, run: Run, models: Engine, reader: str) -> None:
     if wrong := verdict(found.whole):
         st.error(wrong)
     means(run, found, bed, method)
-    to_rcb(run, case_of_slides(own, run, found, method), method)
+    to_rcb(own, run, case_of_slides(own, run, found, method), method)
     hot_spots(own, run, found.hot, method)
     slide_files(run, bed, method, reader)
 

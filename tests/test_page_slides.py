@@ -291,7 +291,14 @@ def test_a_mean_goes_to_the_rcb_on_a_readers_scale_only(
         at.run()
         assert f"b.tif: {sentence}" in said(at)
         assert not [b for b in at.button if b.key == "slide.rcb"]
+    desk.parts["other"] = replace(part, name="b.tif", why_not=None)
+    at.run()
+    assert "Of a.tif and b.tif" in {one.value for one in at.caption}
+    at.button(key="slide.case.count").click().run()  # so that the open slide is not in the case
+    assert "a.tif is not counted in the case of b.tif: count it, or begin another" in said(at)
+    assert not [b for b in at.button if b.key == "slide.rcb"]
     at.button(key="slide.case.clear").click().run()
+    assert "Of a.tif" in {one.value for one in at.caption}
     at.button(key="slide.rcb").click().run()
     at.switch_page("pages/rcb.py").run()
     mean = expected["region"]["mean"]["gbt"]

@@ -236,8 +236,16 @@ def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
         return list(own.parts.values())
 
 
-def to_rcb(run: Run, parts: Sequence[Part], method: str) -> None:
+def to_rcb(own: Desk, run: Run, parts: Sequence[Part], method: str) -> None:
     """Carry the mean of a case to the page RCB, or say why it may not be."""
+    names = [plain(part.name) for part in parts]
+    if own.parts and run.source.key not in own.parts:
+        st.info(
+            f"{plain(run.source.name)} is not counted in the case of {' and '.join(names)}: count "
+            "it, or begin another case.",
+            icon=":material/block:",
+        )
+        return
     area = joined(part.area for part in parts)
     mean, interval = area.mean(method), _limits(run, area, method)
     if run.scoring.model_set.scale == WEAK_SCALE:
@@ -258,17 +266,19 @@ def to_rcb(run: Run, parts: Sequence[Part], method: str) -> None:
         return
     value = round(100 * mean, 1)
     low, high = (100 * end for end in interval)
-    names = [part.name for part in parts]
-    if st.button(
+    pressed = st.button(
         f"Use {value:g} % on the page RCB", key=state.SLIDE_RCB, icon=":material/calculate:"
-    ):
+    )
+    st.caption(f"Of {' and '.join(names)}")
+    if pressed:
         st.session_state[state.RCB_CA] = value
         st.session_state[state.RCB_LOW] = min(value, round(low, 1))
         st.session_state[state.RCB_HIGH] = max(value, round(high, 1))
+        by = run.scoring.model_set
         told = (
-            f"Cellularity from {', '.join(names)}: {METHOD_NAMES[method]}, model set "
-            f"{run.scoring.model_set.name} ({run.scoring.model_set.sha256[:12]}), scale "
-            f"{scale_name(run.scoring.model_set.scale)}."
+            f"Cellularity from {', '.join(part.name for part in parts)}: "
+            f"{METHOD_NAMES[method]}, model set {by.name} ({by.sha256[:12]}), "
+            f"scale {scale_name(by.scale)}."
         )
         st.session_state[state.RCB_FROM] = (value, plain(told))
         st.switch_page("pages/rcb.py")
