@@ -48,7 +48,7 @@ def run_of(slide: Path, folder: Path) -> slide_run.Run:
     opened = Slide(slide)
     with planned(opened, by, folder) as store:
         done, total = store.count()
-    return slide_run.Run(Source(slide, slide.name, "k"), opened, by, folder, done, total)
+    return slide_run.Run(Source(slide, slide.name, "k"), opened, by, folder, done, total, "c")
 
 
 @pytest.fixture(scope="module")

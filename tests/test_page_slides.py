@@ -285,7 +285,7 @@ def test_a_mean_goes_to_the_rcb_on_a_readers_scale_only(
     desk.beds[key] = shapely.Polygon(BED)
     at.run()
     at.button(key="slide.case.count").click().run()
-    part = desk.parts[key]
+    (part,) = desk.parts.values()
     for sentence in (slide_bed.NO_BED, NOT_HE):
         desk.parts["other"] = replace(part, name="b.tif", why_not=sentence)
         at.run()
@@ -314,9 +314,8 @@ def test_a_mean_goes_to_the_rcb_on_a_readers_scale_only(
 def test_slides_of_a_case_are_averaged_by_area(slides: Path) -> None:
     at = scored()
     desk: Desk = at.session_state["slide.desk"]
-    key = at.selectbox(key="slide.chosen").value.key
     at.button(key="slide.case.count").click().run()
-    part = desk.parts[key]
+    ((key, part),) = desk.parts.items()
     area = part.area
     # a third of its tissue is fit to score, and that stands for all of it
     other = replace(area, tissue_um2=3 * area.tissue_um2, sums=dict.fromkeys(area.sums, 0.0))
@@ -332,6 +331,17 @@ def test_slides_of_a_case_are_averaged_by_area(slides: Path) -> None:
     at.button(key="slide.case.clear").click().run()
     assert not desk.parts
     assert "Case on several slides" in {e.label for e in at.expander}
+
+
+def test_a_slide_opened_from_two_places_counts_once(slides: Path) -> None:
+    at = scored()
+    at.button(key="slide.case.count").click().run()
+    content = (slides / "a.tif").read_bytes()
+    at.file_uploader[0].set_value([("mine.tif", content, "image/tiff")]).run()
+    at.button(key="slide.score.start").click().run()
+    assert at.selectbox(key="slide.chosen").value.name == "mine.tif"
+    assert "Case: 1 slide counted" in {e.label for e in at.expander}
+    assert at.button(key="slide.case.count").label == "Count this slide no more"
 
 
 def test_a_run_that_ended_early_goes_on(monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:

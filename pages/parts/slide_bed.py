@@ -178,7 +178,7 @@ def _told(run: Run, area: Area, method: str) -> str:
 
 def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
     """Let slides be counted as one case, averaged by area; returns what counts, or this slide."""
-    key, models = run.source.key, run.scoring.model_set
+    key, models = run.sha256, run.scoring.model_set
     part = Part(
         run.source.name,
         models.sha256,
@@ -239,7 +239,7 @@ def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
 def to_rcb(own: Desk, run: Run, parts: Sequence[Part], method: str) -> None:
     """Carry the mean of a case to the page RCB, or say why it may not be."""
     names = [plain(part.name) for part in parts]
-    if own.parts and run.source.key not in own.parts:
+    if own.parts and run.sha256 not in own.parts:
         st.info(
             f"{plain(run.source.name)} is not counted in the case of {' and '.join(names)}: count "
             "it, or begin another case.",

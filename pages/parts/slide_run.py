@@ -56,6 +56,8 @@ class Run:
         Of its results, for this model set and pixel size alone.
     done, total : int
         Tiles.
+    sha256 : str
+        Checksum of the slide's files, the same wherever it was opened.
     other_stain : str
         What speaks against H&E, if anything does; half a sentence.
     """
@@ -66,6 +68,7 @@ class Run:
     folder: Path
     done: int
     total: int
+    sha256: str
     other_stain: str = ""
 
     @property
@@ -118,7 +121,7 @@ def open_run(source: Source, slide: Slide, models: Engine) -> Run | None:
             planned(slide, scoring, folder) as store,
         ):
             done, total = store.count()
-            other = other_stain(store)
+            checksum, other = store.fact("slide") or source.key, other_stain(store)
     except SlideBusy:
         st.info(
             "This slide is being scored in another window at present. Wait for it, or cancel it "
@@ -127,7 +130,7 @@ def open_run(source: Source, slide: Slide, models: Engine) -> Run | None:
         )
         st.button("Look again")
         return None
-    return Run(source, slide, scoring, folder, done, total, other)
+    return Run(source, slide, scoring, folder, done, total, checksum, other)
 
 
 def _in_turns(models: Engine) -> Scoring:

@@ -94,7 +94,7 @@ class Desk:
     goto : int
         How often the slide was moved to a place from outside it.
     parts : dict of str to Part
-        Slides of the case, likewise.
+        Slides of the case, by the checksum of a slide: each counts once, wherever it is opened.
     taken : int
         How often files were taken in; part of the drop box's key.
     problems : list of str
