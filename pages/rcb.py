@@ -1,5 +1,6 @@
 """RCB: tumour bed, cellularity and nodes to the Residual Cancer Burden."""
 
+from collections.abc import Callable
 from typing import Final
 
 import streamlit as st
@@ -36,9 +37,11 @@ def page() -> None:
             100,
             "Mean over the whole bed, invasive and in situ, on a pathologist's scale. The scores "
             "on Analyse are those of one patch, and not on that scale.",
+            _forget,
         )
-        if ca is not None and ca == st.session_state.get(state.RCB_FROM, (None,))[0]:
-            st.caption(st.session_state[state.RCB_FROM][1])
+        source = _source(ca)
+        if source:
+            st.caption(source)
         cis = _number("Of it in situ, %", CIS, 100)
         left, right = st.columns(2)
         with left:
@@ -72,10 +75,39 @@ def page() -> None:
     result(rcb(Burden(d1, d2, ca, cis, count, met), limits))
 
 
-def _number(label: str, key: str, most: float, tip: str | None = None) -> float | None:
+def _number(
+    label: str,
+    key: str,
+    most: float,
+    tip: str | None = None,
+    on_change: Callable[[], None] | None = None,
+) -> float | None:
     return st.number_input(
-        label, 0.0, float(most), value=None, step=1.0, format="%g", key=key, help=tip
+        label,
+        0.0,
+        float(most),
+        value=None,
+        step=1.0,
+        format="%g",
+        key=key,
+        help=tip,
+        on_change=on_change,
     )
+
+
+def _forget() -> None:
+    """Forget what was said of another cellularity: its limits and where it comes from."""
+    st.session_state[state.RCB_LOW] = st.session_state[state.RCB_HIGH] = None
+    st.session_state.pop(state.RCB_FROM, None)
+
+
+def _source(ca: float | None) -> str:
+    """Where the cellularity comes from, where that is slides; forgotten once the box is empty."""
+    value, told = st.session_state.get(state.RCB_FROM, (ca, ""))
+    if value == ca:
+        return str(told)
+    del st.session_state[state.RCB_FROM]
+    return ""
 
 
 show(page)

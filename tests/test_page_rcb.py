@@ -40,7 +40,7 @@ def test_it_asks_then_shows_index_and_class(page):
 
 
 def test_an_interval_gives_probabilities_and_warns_of_another_class(page):
-    at = fill(page, **GIVEN, low=12)
+    at = fill(fill(page, **GIVEN), low=12)
     assert "Give both limits" in at.warning[0].value
     at = fill(at, high=55)
     said = " ".join(m.value for m in at.markdown)
@@ -51,8 +51,39 @@ def test_an_interval_gives_probabilities_and_warns_of_another_class(page):
     assert not at.warning
 
 
+def from_slides(page):
+    """The page with a cellularity of 2 % that was carried there from a slide."""
+    carried = {"ca": 2.0, "low": 0.5, "high": 18.0, "from": (2.0, "Cellularity from a.tif.")}
+    for name, value in carried.items():
+        page.session_state[f"rcb.{name}"] = value
+    return fill(page.run(), d1=30, d2=20, cis=0, nodes=0, met=0)
+
+
+def captions(at):
+    return [c.value for c in at.caption]
+
+
+def test_a_typed_cellularity_has_neither_limits_nor_source_of_a_slide(page):
+    at = from_slides(page)
+    assert "Cellularity from a.tif." in captions(at)
+    assert at.number_input(key="rcb.high").value == 18
+    at = fill(at, ca=3)
+    assert not at.exception
+    assert [at.number_input(key=f"rcb.{end}").value for end in ("low", "high")] == [None, None]
+    assert "Probability" not in " ".join(m.value for m in at.markdown)
+    assert "Cellularity from a.tif." not in captions(fill(at, ca=2))
+
+
+def test_a_source_ends_with_the_boxes_it_filled(page):
+    at = from_slides(page).switch_page("pages/models.py").run()
+    at = at.switch_page("pages/rcb.py").run()
+    assert at.number_input(key="rcb.ca").value is None
+    at.session_state["rcb.ca"] = 2.0
+    assert "Cellularity from a.tif." not in captions(at.run())
+
+
 def test_values_that_contradict_are_told(page):
     at = fill(page, **GIVEN | {"met": 0})
     assert "contradict each other" in at.error[0].value
-    at = fill(at, **GIVEN, low=35, high=40)
+    at = fill(fill(at, **GIVEN), low=35, high=40)
     assert "must hold that value" in at.error[0].value
