@@ -72,7 +72,7 @@ def page() -> None:
         st.warning("Give both limits of the cellularity, or neither.")
         return
     limits = None if low is None or high is None else (low, high)
-    result(rcb(Burden(d1, d2, ca, cis, count, met), limits))
+    result(rcb(Burden(d1, d2, ca, cis, count, met), limits, is_estimated=bool(source)))
 
 
 def _number(

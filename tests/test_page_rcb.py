@@ -3,6 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from cellularity_core.rcb import NOT_RCB_0
 from tests.conftest import ROOT
 
 GIVEN = {"d1": 20, "d2": 15, "ca": 30, "cis": 10, "nodes": 2, "met": 4}
@@ -72,6 +73,17 @@ def test_a_typed_cellularity_has_neither_limits_nor_source_of_a_slide(page):
     assert [at.number_input(key=f"rcb.{end}").value for end in ("low", "high")] == [None, None]
     assert "Probability" not in " ".join(m.value for m in at.markdown)
     assert "Cellularity from a.tif." not in captions(fill(at, ca=2))
+
+
+def test_models_alone_leave_rcb_0_to_the_pathologist(page):
+    at = from_slides(page)
+    assert NOT_RCB_0 in [i.value for i in at.info]
+    at = fill(at, nodes=1, met=2)  # which is no RCB-0
+    assert not at.info
+    at = fill(at, nodes=0, met=0, ca=3)
+    at = fill(at, low=1, high=18)  # as the reader gave them
+    assert not at.info
+    assert NOT_RCB_0 in [i.value for i in fill(at, low=0).info]
 
 
 def test_a_source_ends_with_the_boxes_it_filled(page):

@@ -40,6 +40,8 @@ def result(found: Rcb) -> None:
         f"{', '.join(likely)}. Both come from the interval of the cellularity alone; bed and "
         "nodes are taken as exact."
     )
+    if found.note:
+        st.info(found.note, icon=":material/visibility:")
     if max(found.probabilities.values()) < 0.95:
         st.warning(
             "The interval of the cellularity reaches into another class. Settle the cellularity "
