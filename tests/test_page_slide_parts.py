@@ -26,7 +26,7 @@ from cellularity_core.slides.run import planned, score_slide
 from cellularity_core.slides.summary import MeanError
 from pages.parts import slide_bed, slide_run, slide_view
 from pages.parts.slide_files import csv as csv_of
-from pages.parts.slide_files import geojson, ome_tiff
+from pages.parts.slide_files import geojson, ome_tiff, picture
 from pages.parts.slide_source import Desk, Source
 
 SIDE = 1100
@@ -135,6 +135,16 @@ def test_files_name_the_slide_and_carry_the_bed(run: slide_run.Run, tmp_path: Pa
     again = tmp_path / "bed.geojson"
     again.write_text(region_geojson(bed, "Tumour bed", "a.tif"))
     assert read_outlines(again, SIDE, SIDE).region.equals(bed)
+
+
+def test_a_heat_map_has_no_name_that_another_user_gave(
+    run: slide_run.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same slide under two names is one run, whose folder has the first name."""
+    first = (run.folder / "heat-combined.png").read_bytes()
+    assert picture(run, None, "combined") == first
+    monkeypatch.setattr(run.slide, "name", "study-017.tif")
+    assert picture(run, None, "combined") != first
 
 
 def test_sessions_take_turns(slides: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from cellularity_core import export
 from cellularity_core.conventions import INTERVAL
 from cellularity_core.outputs import whole_file
 from cellularity_core.slides import maps, tables
-from cellularity_core.slides.pictures import heat_picture
+from cellularity_core.slides.pictures import Pixels, heat_picture
 from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import Outlines, covered, region_checksum, region_geojson
 from cellularity_core.slides.sampling import LEVEL
@@ -176,6 +177,42 @@ def _draw(
     with Image.open(folder / OVERVIEW) as image:
         overview = np.asarray(image.convert("RGB"))
     tissue = tissue_on_overview(overview)
+
+    def draw(kind: Literal["heat", "width"], method: str) -> None:
+        png = map_picture(slide, drawn, overview, tissue, kind, method, about, wrong)
+        with whole_file(folder / f"{kind}-{method}.png") as file:
+            file.write(png)
+
+    # Most of the time is compression, which several threads can do at once.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(draw, *zip(*product(("heat", "width"), methods), strict=True)))
+
+
+def map_picture(
+    slide: Slide,
+    drawn: Mapping[str, maps.Map],
+    overview: Pixels,
+    tissue: npt.NDArray[np.bool_],
+    kind: Literal["heat", "width"],
+    method: str,
+    about: Mapping[str, str | int],
+    wrong: str | None,
+) -> bytes:
+    """A method's scores, or the widths of their intervals, over the slide, as a PNG.
+
+    Parameters
+    ----------
+    drawn : mapping
+        As `maps.maps_of` gives it.
+    overview : uint8 array, shape (h, w, 3)
+        The slide at low power.
+    tissue : bool array, shape (h, w)
+        Where the overview shows tissue.
+    about : mapping
+        As `described` gives it.
+    wrong : str or None
+        Why the scores are not to be relied on, which then stands first in the legend.
+    """
     lines = (
         *([wrong] if wrong else []),
         slide.name,
@@ -184,22 +221,14 @@ def _draw(
         f"Model set {about['model_set']}",
         USE,
     )
-
-    def draw(kind: str, method: str) -> None:
-        name, title = (
-            (method, f"Cellularity, {method}")
-            if kind == "heat"
-            else (maps.width_name(method), f"Width of the 90 % interval, {method}")
-        )
-        picture = heat_picture(
-            overview, tissue, drawn[name], drawn["fit"], slide.grid.cells, title, lines
-        )
-        with whole_file(folder / f"{kind}-{method}.png") as file:
-            file.write(export.png(picture))
-
-    # Most of the time is compression, which several threads can do at once.
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        list(pool.map(draw, *zip(*product(("heat", "width"), methods), strict=True)))
+    name, title = (
+        (method, f"Cellularity, {method}")
+        if kind == "heat"
+        else (maps.width_name(method), f"Width of the 90 % interval, {method}")
+    )
+    return export.png(
+        heat_picture(overview, tissue, drawn[name], drawn["fit"], slide.grid.cells, title, lines)
+    )
 
 
 def _notes(

@@ -13,12 +13,19 @@ from cellularity_core.slides import tables
 from cellularity_core.slides.region import covered, region_geojson
 from cellularity_core.slides.scoring import TileResult
 from cellularity_core.slides.store import Store
-from cellularity_core.slides.writing import described, map_note, reliability
+from cellularity_core.slides.summary import verdict
+from cellularity_core.slides.writing import (
+    contradiction,
+    described,
+    map_note,
+    map_picture,
+    reliability,
+)
 from pages.parts import state
 from pages.parts.locks import slide_lock
 from pages.parts.save_button import save_button
 from pages.parts.slide_bed import BED
-from pages.parts.slide_run import Run, maps, overview, sums
+from pages.parts.slide_run import Run, maps, overview, sums, tissue
 
 MAP: Final = "Maps (OME-TIFF, for QuPath and Fiji)"
 GEOJSON: Final = "Tiles (GeoJSON, for QuPath)"
@@ -36,9 +43,8 @@ def slide_files(run: Run, bed: BaseGeometry | None, method: str, reader: str) ->
         GEOJSON: ("-tiles.geojson", "application/geo+json", lambda: geojson(run, bed)),
         CSV: ("-tiles.csv", "text/csv", lambda: csv(run, bed)),
     }
-    picture = run.folder / f"heat-{method}.png"
-    if picture.is_file():
-        made[PICTURE] = (f"-{method}.png", "image/png", picture.read_bytes)
+    if run.is_done:
+        made[PICTURE] = (f"-{method}.png", "image/png", lambda: picture(run, bed, method))
     if bed is not None:
         name = run.slide.name
         made[OUTLINE] = (
@@ -69,7 +75,7 @@ def about(run: Run) -> dict[str, str | int]:
 def judged(run: Run, bed: BaseGeometry | None) -> dict[str, str | int]:
     """`about`, and whether the scores of the slide and of the bed can be relied on."""
     found = sums(run, bed, run.scoring.methods[0])
-    return about(run) | {"reliable": reliability(found.whole, found.bed)}
+    return about(run) | {"reliable": reliability(found.whole, found.bed, run.slide)}
 
 
 def _results(store: Store, bed: BaseGeometry | None) -> Iterator[tuple[TileResult, float | None]]:
@@ -99,3 +105,14 @@ def ome_tiff(run: Run, bed: BaseGeometry | None) -> bytes:
     buffer, note = io.BytesIO(), map_note(judged(run, bed))
     drawing.write_ome_tiff(buffer, maps(run), run.slide.tile_um, run.slide.name, note)
     return buffer.getvalue()
+
+
+def picture(run: Run, bed: BaseGeometry | None, method: str) -> bytes:
+    """The method's scores over the slide, under the name that this user knows it by.
+
+    The one in the folder has the name of whoever had the slide scored first.
+    """
+    whole = sums(run, bed, method).whole
+    wrong = verdict(whole) or contradiction(run.slide)
+    here, there = overview(run.folder), tissue(run.folder) > 0
+    return map_picture(run.slide, maps(run), here, there, "heat", method, about(run), wrong)
