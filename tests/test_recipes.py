@@ -134,7 +134,7 @@ def paper_cascade(init: str, channels: int) -> Cascade:
         frozen=slow(60),
         joint=slow(30, 1e-5, 1e-6),
         side=224,
-        joint_side=448,
+        joint_side=256,
         pool=1,
         views=6,
         batch=8,

@@ -197,12 +197,18 @@ def fit(
             model.train()
             # Dropout draws from the global generator; tie it to the epoch for resuming.
             torch.manual_seed(int(description.get("seed", 0)) * 100_003 + epoch)
+            step = -1
             for step, batch in enumerate(batches(epoch)):
                 rate = schedule.rate_at((epoch * steps + step) / (schedule.epochs * steps))
                 for group in optimiser.param_groups:
                     group["lr"] = rate
                 with compute.autocast():
                     value = loss(model, batch)
+                if not torch.isfinite(value):
+                    raise ModelError(
+                        f"The loss of '{out.name}' is no number in epoch {epoch + 1}: the training "
+                        "has diverged. Lower its learning rate in the recipe, and begin it anew."
+                    )
                 optimiser.zero_grad(set_to_none=True)
                 value.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(trained, 5.0)
@@ -211,7 +217,7 @@ def fit(
                 bar.update(task, advance=1, epoch=epoch + 1, loss=total / (step + 1))
             model.eval()
             metrics = dict(validate(model, epoch)) if validate else {}
-            row = {"epoch": epoch + 1.0, "loss": total / max(1, steps), **metrics}
+            row = {"epoch": epoch + 1.0, "loss": total / max(1, step + 1), **metrics}
             row["seconds"] = time.perf_counter() - began
             _append_log(out / LOG, row)
             chooser = monitor if schedule.keep_best else None

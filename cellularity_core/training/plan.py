@@ -50,8 +50,8 @@ from cellularity_core.training.targets import graded, is_weak, patch_target, reg
 HEADS: Final = {"regression": "direct-r", "classification": "direct-c"}
 INNER: Final = 6
 """One in so many training patients chooses the epoch, where a schedule keeps the best."""
-F1_RADIUS_PX: Final = 6.0
-"""At 20x: 3 um (METHODS 10)."""
+F1_RADIUS_UM: Final = 3.0
+"""Of the match of a nucleus and a point: 6 px at 20x."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -86,6 +86,14 @@ class Plan:
     def __post_init__(self) -> None:
         self.recipe = recipe(self.recipe_name)
         samples: list[Sample] = [s for spec in self.data for s in load(spec)]
+        names: set[str] = set()
+        for sample in samples:  # maps, folds and scores are kept by name
+            if sample.name in names:
+                raise DataError(
+                    f"Two images are called '{sample.name}'; give each data set once, and give "
+                    "images of one name another."
+                )
+            names.add(sample.name)
         self.fold_of = patient_folds(samples, self.folds, self.seed)
         self.items = load_images(samples)
 
@@ -319,7 +327,7 @@ def nuclei_stage(plan: Plan) -> dict[str, Any]:
                 "sigma_um": sigma,
                 "joint": joint,
                 "f1": [float(v) for v in f1],
-                "radius_um": F1_RADIUS_PX * mpp,
+                "radius_um": F1_RADIUS_UM,
             }
     (plan.out / "nuclei.json").write_text(json.dumps(best, indent=1))
     return best
@@ -338,9 +346,9 @@ def _counts(
         # On maps at the size of features, as the scorer finds them.
         maps = resample_maps(one.plain.astype(np.float32) / 255, mpp / FEATURE_MPP)
         found = detect_nuclei(maps, FEATURE_MPP, thresholds, sigma_um=sigma, joint=joint)
-        height, width = one.plain.shape[1:]
+        height, width = item.pixels.shape[:2]  # where the points are
         found = rescaled(found, (width / maps.shape[2], height / maps.shape[1]))
-        counted = point_f1(item.points.xy, item.points.label, found, F1_RADIUS_PX)
+        counted = point_f1(item.points.xy, item.points.label, found, F1_RADIUS_UM / item.sample.mpp)
         total = counted if total is None else total + counted
     if total is None:
         raise DataError("No patch has nuclei points; add a data set that has, e.g. brca-m2c.")

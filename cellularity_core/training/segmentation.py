@@ -83,6 +83,8 @@ def train_segmentation(
     inner = [item for item in choosing or () if item.sample.points is not None]
     join = round(settings.fields_from * schedule.epochs)
     named: list[Loaded] = []
+    if not resume:
+        (out / SELF_LABELS).unlink(missing_ok=True)  # another run's
 
     def before_epoch(model: nn.Module, epoch: int) -> None:
         if fields and epoch >= join and not named:

@@ -1,0 +1,69 @@
+"""What would spoil a training without a word: refused, or the same at every pixel size."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cellularity_core.datasets import Sample
+from cellularity_core.errors import DataError, ModelError
+from cellularity_core.masks import segmentation_target
+from cellularity_core.points import NucleiPoints
+from cellularity_core.training import plan
+from cellularity_core.training.activations import Activations
+from cellularity_core.training.images import Loaded
+from cellularity_core.training.loop import Compute, Schedule, fit
+from cellularity_core.training.segmentation import at_pixel_size
+
+CPU = Compute(torch.device("cpu"), bf16=False)
+
+
+@pytest.mark.parametrize("view_mpp", [0.5, 1.0])
+def test_nuclei_of_perfect_maps_are_found_at_the_pixel_size_of_the_network(view_mpp):
+    """Points are in pixels of the image, maps in those that the network sees."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[20:500:24, 20:500:24]
+    xy = np.stack([x.ravel(), y.ravel()], 1) + rng.uniform(-3, 3, (x.size, 2))
+    label = rng.integers(0, 3, len(xy)).astype(np.int8)
+    sample = Sample(Path("x"), "x", "p", "s", points=NucleiPoints(xy, label, {}))
+    item = Loaded(sample, np.zeros((512, 512, 3), np.uint8))
+    pixels, seen, mpp = at_pixel_size(item, view_mpp)
+    maps = segmentation_target(seen, label, pixels.shape[:2], 7.5 / mpp)
+    soft = np.stack([cv2.GaussianBlur(one, (0, 0), 1 / mpp) for one in maps])
+    perfect = Activations((soft * 255).round().astype(np.uint8), None, None)
+    counts = plan._counts([item], [perfect], view_mpp, [0.1] * 3, 2.0, True)
+    assert counts.f1().mean() > 0.97
+
+
+def test_two_images_of_one_name_are_refused(tmp_path, monkeypatch):
+    twin = Sample(tmp_path / "a.png", "a", "p", "s")
+    monkeypatch.setattr(plan, "load", lambda spec: [twin])
+    with pytest.raises(DataError, match="Two images are called 'a'"):
+        plan.Plan(out=tmp_path, data=["one", "two"], recipe_name="breast-1", compute=CPU)
+
+
+def run(out: Path, loss, batches: int = 2, steps: int = 2) -> dict[str, float]:
+    return fit(
+        nn.Linear(1, 1),
+        out=out,
+        schedule=Schedule(1, rate=0.0),
+        compute=CPU,
+        batches=lambda epoch: [torch.ones(2, 1)] * batches,
+        steps=steps,
+        loss=loss,
+        description={},
+    )
+
+
+def test_a_training_that_diverges_ends_there(tmp_path):
+    with pytest.raises(ModelError, match="diverged"):
+        run(tmp_path, lambda model, x: model(x).mean() * torch.nan)
+    assert not (tmp_path / "done.json").exists()
+
+
+def test_the_loss_is_the_mean_of_the_batches_that_there_were(tmp_path):
+    found = run(tmp_path, lambda model, x: 0 * model(x).mean() + 3, batches=1, steps=2)
+    assert found["loss"] == 3
