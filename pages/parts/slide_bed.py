@@ -238,10 +238,10 @@ def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
 
 def to_rcb(own: Desk, run: Run, parts: Sequence[Part], method: str) -> None:
     """Carry the mean of a case to the page RCB, or say why it may not be."""
-    names = [plain(part.name) for part in parts]
+    names = " and ".join(part.name for part in parts)
     if own.parts and run.sha256 not in own.parts:
         st.info(
-            f"{plain(run.source.name)} is not counted in the case of {' and '.join(names)}: count "
+            f"{plain(run.source.name)} is not counted in the case of {plain(names)}: count "
             "it, or begin another case.",
             icon=":material/block:",
         )
@@ -269,7 +269,7 @@ def to_rcb(own: Desk, run: Run, parts: Sequence[Part], method: str) -> None:
     pressed = st.button(
         f"Use {value:g} % on the page RCB", key=state.SLIDE_RCB, icon=":material/calculate:"
     )
-    st.caption(f"Of {' and '.join(names)}")
+    st.caption(f"Of {plain(names)}")
     if pressed:
         st.session_state[state.RCB_CA] = value
         st.session_state[state.RCB_LOW] = min(value, round(low, 1))
