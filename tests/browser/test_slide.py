@@ -214,6 +214,25 @@ def test_what_is_done_while_another_page_comes_changes_nothing(page: "Page") -> 
     left.goto(page.url)
     left.locator(".slide").wait_for()
     complete(left)
+    with left.expect_popup() as opened:  # by a link that leaves the page where it is
+        left.evaluate(
+            """() => {
+                const link = document.createElement("a");
+                Object.assign(link, {href: "/elsewhere", target: "_blank"});
+                document.body.append(link);
+                link.click();
+                link.remove();
+            }"""
+        )
+    opened.value.close()
+    said = len(sent)
+    left.locator(".slide canvas").click(position={"x": 560, "y": 300})
+    for _ in range(100):
+        if len(sent) > said:
+            break
+        left.wait_for_timeout(100)
+    assert len(sent) > said
+    complete(left)
     holds = True
     said = len(sent)
     left.get_by_role("link", name="Models").click()

@@ -311,7 +311,8 @@ function makeSlide(root) {
   // A link was followed: what is sent until the other page comes would reach that page, and empty it.
   function follows(event) {
     const link = event.composedPath().find((one) => one.tagName === "A" && one.href);
-    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) leaves ||= new URL(link.href).pathname !== here;
+    if (!link || link.target === "_blank" || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    leaves ||= link.origin === location.origin && link.pathname !== here;
   }
   document.addEventListener("click", follows, true);
 
