@@ -23,14 +23,19 @@ File = tuple[str, bytes, str]
 
 
 @pytest.fixture
-def own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test has records and caches of its own."""
+def fresh_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test has records of its own."""
     monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "pages.db"))
     reader.store.clear()
-    scoring.forget()
     yield
     reader.store().dispose()
     reader.store.clear()
+
+
+@pytest.fixture
+def own_records(fresh_records: None) -> None:
+    """Every test has records and caches of its own."""
+    scoring.forget()
 
 
 @pytest.fixture

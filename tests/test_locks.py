@@ -1,14 +1,13 @@
 """Which patches the pages keep from the models: those of open studies, and parts of them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from db_support import new_case, plan
 from images import png
 from models_support import app
+from pages_support import fresh_records
 
 from cellularity_core.fingerprint import fingerprint, turned_fingerprints
 from cellularity_core.patch import Patch, load_patch
@@ -20,14 +19,8 @@ from pages.parts.locks import LOCKED, locked_patches
 from pages.parts.state import Case
 from pages.parts.store import store
 
-
-@pytest.fixture(autouse=True)
-def _records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "records.db"))
-    store.clear()
-    yield
-    store().dispose()
-    store.clear()
+pytestmark = pytest.mark.usefixtures("fresh_records")
+__all__ = ["fresh_records"]
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from db_support import new_case, opened
+from pages_support import fresh_records, own_records
 from PIL import Image
 from pypdf import PdfReader
 from streamlit.delta_generator import DeltaGenerator
@@ -23,7 +23,7 @@ from cellularity_core.synthetic import synthesise
 from db import records
 from db.errors import RecordError
 from db.session import transaction
-from pages.parts import access, reader, scoring, state
+from pages.parts import access, reader, state
 from pages.parts import files as page_files
 from pages.parts.locks import LOCKED
 
@@ -31,14 +31,8 @@ APP = str(Path(__file__).resolve().parent.parent / "app.py")
 KIND, WHICH = f"{state.FILES}.kind", f"{state.FILES}.which"
 
 
-@pytest.fixture(autouse=True)
-def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "pages.db"))
-    reader.store.clear()
-    scoring.forget()
-    yield
-    reader.store().dispose()
-    reader.store.clear()
+pytestmark = pytest.mark.usefixtures("own_records")
+__all__ = ["fresh_records", "own_records"]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pages_support import (
     cards,
     drop,
     expected,
+    fresh_records,
     own_records,
     png,
     scored_names,
@@ -27,7 +28,7 @@ from pages.parts import state
 from pages.parts.words import percent
 
 pytestmark = pytest.mark.usefixtures("own_records")
-__all__ = ["own_records", "scored_names"]
+__all__ = ["fresh_records", "own_records", "scored_names"]
 TELLING = re.compile("data-method|[Aa]ctivation|ontrast above|weak TC|waterfall")
 """Words that only a model's output brings to the page."""
 

@@ -1,8 +1,6 @@
 """What a reader sees of the models outside a study is noted before it is shown."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from agreement_support import seeded_study
 from db_support import commit, following, new_case, opened
 from images import png
 from models_support import app, cards, words
+from pages_support import fresh_records
 from sqlalchemy import event, text
 from streamlit.testing.v1 import AppTest
 
@@ -26,14 +25,8 @@ from pages.parts.sights import name_reader, show_to
 from pages.parts.state import Case
 from pages.parts.store import store
 
-
-@pytest.fixture(autouse=True)
-def _records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("CELLULARITY_DB", str(tmp_path / "records.db"))
-    store.clear()
-    yield
-    store().dispose()
-    store.clear()
+pytestmark = pytest.mark.usefixtures("fresh_records")
+__all__ = ["fresh_records"]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pages_support import (
     demo,
     drop,
     expected,
+    fresh_records,
     own_records,
     png,
     scored_names,
@@ -30,7 +31,7 @@ from pages.parts.models_data import curves
 from pages.parts.words import percent
 
 pytestmark = pytest.mark.usefixtures("own_records")
-__all__ = ["own_records", "scored_names"]
+__all__ = ["fresh_records", "own_records", "scored_names"]
 
 
 def test_every_page_opens_and_says_research_use_only() -> None:
