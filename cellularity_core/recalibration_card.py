@@ -22,6 +22,11 @@ MANY: Final = 2000
 _KEPT: Final = ("Intended use and limits", "Licence and data")
 """Sections of a card that hold for the recalibrated set too."""
 
+LEARNT: Final = (
+    "If the models have learnt from some of these patches, which is not checked, they err less on "
+    "them than on new ones, and the intervals below are too narrow."
+)
+
 _USE: Final = "Research use only. Not a medical device, not for diagnosis or treatment decisions."
 
 
@@ -75,6 +80,8 @@ def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
             else []
         ),
         *([about_sizes(made), ""] if made.assumed else []),
+        LEARNT,
+        "",
         *([f"Left out as not fit to score: {', '.join(left_out)}.", ""] if left_out else []),
         "## Against this reader",
         "",
