@@ -5,7 +5,8 @@ import sys
 from typing import Any, Final
 
 POOLS: Final = 2
-"""Pools that threads take memory from, where there would be eight for each core."""
+"""Pools that threads take memory from, or as many as there are by then, where there would be eight
+for each core."""
 
 _ARENA_MAX: Final = -8  # M_ARENA_MAX of malloc.h
 
