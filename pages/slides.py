@@ -43,7 +43,7 @@ def page() -> None:
     run = slide and open_run(source, slide, models)
     if run is None:
         return
-    heading(run)
+    heading(own, run)
     locked = slide_lock(run.folder.name, run.slide, overview(run.folder), reader)
     with st.container():
         if locked:
@@ -55,8 +55,8 @@ def page() -> None:
         results(own, run, models, reader)
 
 
-def heading(run: Run) -> None:
-    """Size of the slide, and where its pixel size is from."""
+def heading(own: Desk, run: Run) -> None:
+    """Size of the slide, and where its pixel size is from; one that was typed can be changed."""
     slide = run.slide
     source = "stated by the file" if slide.mpp_source == "file" else "given by you"
     width, height = slide.width * slide.mpp / 1000, slide.height * slide.mpp / 1000
@@ -64,6 +64,14 @@ def heading(run: Run) -> None:
         f"{slide.width} × {slide.height} pixels, {width:.1f} × {height:.1f} mm · "
         f"{slide.mpp:.3g} µm per pixel ({source})"
     )
+    if run.source.key in own.mpp:
+        st.button(
+            "Change the pixel size",
+            key=f"{state.SLIDE_SIZE}.change",
+            icon=":material/straighten:",
+            on_click=own.mpp.pop,
+            args=(run.source.key, None),
+        )
 
 
 def look(own: Desk, run: Run, is_open: bool) -> None:

@@ -23,7 +23,7 @@ from cellularity_core.agreement.ratings import RatingTable
 from cellularity_core.patch import collect, load_all, load_patch
 from cellularity_core.points import parse_points
 from cellularity_core.readings import Readings
-from cellularity_core.slides.region import region_in
+from cellularity_core.slides.region import outlines_in
 
 Read = Callable[[bytes, Path], Iterable[str]]
 """Reads an input as the software does, in an empty folder; refusals that were returned, not
@@ -159,7 +159,7 @@ def _read_points(data: bytes, _: Path) -> list[str]:
 
 
 def _read_region(data: bytes, _: Path) -> list[str]:
-    region = region_in(data, "bed.geojson", 1000, 800)
+    region = outlines_in(data, "bed.geojson", 1000, 800).region
     left, top, right, bottom = region.bounds
     assert region.area > 0
     assert 0 <= left < right <= 1000

@@ -31,7 +31,7 @@ from cellularity_core.model_store import MANIFEST, open_set
 from cellularity_core.patch import collect
 from cellularity_core.slides.burden import bed_cellularity
 from cellularity_core.slides.reading import Slide
-from cellularity_core.slides.region import region_in
+from cellularity_core.slides.region import outlines_in
 from cellularity_core.slides.run import score_slide
 from cellularity_core.slides.store import FILE, Store
 from cellularity_core.slides.writing import SUMMARY
@@ -170,14 +170,14 @@ class TestBombs:
 def test_an_outline_of_no_pixels_is_refused(outline: list[list[float]]) -> None:
     text = json.dumps({"type": "Polygon", "coordinates": [outline]}).encode()
     with pytest.raises(SlideError, match="is not GeoJSON with polygons"):
-        region_in(text, "bed.geojson", 100, 100)
+        outlines_in(text, "bed.geojson", 100, 100)
 
 
 def test_a_bed_is_polygons_alone() -> None:
     """An outline that runs back on itself left a line behind that reached beyond the bed."""
     spike = [[10, 10], [50, 10], [50, 50], [10, 50], [10, 90], [10, 10]]
     text = json.dumps({"type": "Polygon", "coordinates": [spike]}).encode()
-    bed = region_in(text, "bed.geojson", 100, 100)
+    bed = outlines_in(text, "bed.geojson", 100, 100).region
     assert bed.geom_type == "Polygon"
     assert bed.bounds == (10, 10, 50, 50)
 

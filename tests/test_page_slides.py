@@ -149,6 +149,10 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(slides: Path) -> None:
     at = opened("bare.tif")
     assert "does not state a pixel size" in said(at)
     assert not at.button(key="slide.size_set").value
+    at.number_input(key="slide.size").set_value(0.1).run()
+    at.button(key="slide.size_set").click().run()
+    at.button(key="slide.size.change").click().run()  # it was a slip
+    assert "does not state a pixel size" in said(at)
     at.number_input(key="slide.size").set_value(0.5).run()
     at.button(key="slide.size_set").click().run()
     assert "0.5 µm per pixel (given by you)" in said(at)

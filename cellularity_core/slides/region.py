@@ -106,11 +106,6 @@ def read_outlines(path: Path, width: int, height: int) -> Outlines:
     return outlines_in(text, name, width, height)
 
 
-def region_in(text: bytes, name: str, width: int, height: int) -> BaseGeometry:
-    """`outlines_in`, the region alone."""
-    return outlines_in(text, name, width, height).region
-
-
 def outlines_in(text: bytes, name: str, width: int, height: int) -> Outlines:
     """Union of the outlines of one class in the text of a GeoJSON file.
 

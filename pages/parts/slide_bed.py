@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from cellularity_core.conventions import CLASSES, COMBINED, WEAK_SCALE
 from cellularity_core.errors import SlideError
-from cellularity_core.slides.region import region_in
+from cellularity_core.slides.region import Outlines, outlines_in
 from cellularity_core.slides.sampling import LEVEL as SHARE
 from cellularity_core.slides.summary import Area, MeanError, joined, verdict
 from pages.parts import state
@@ -38,6 +38,8 @@ NO_BED: Final = (
     "tissue is not the bed."
 )
 
+EMPTY_BED: Final = "There is no tissue within the outline; remove the bed and draw it anew."
+
 INTERVAL_HELP: Final = (
     f"{LEVEL} interval for the error of the models, where all tiles err to the same side as on a "
     "slide whose stain misleads them, and for tiles that are not fit to score, taken to be like "
@@ -51,15 +53,25 @@ def add_outline(own: Desk, run: Run, points: Sequence[tuple[float, float]]) -> N
     _join(own, run, json.dumps({"type": "Polygon", "coordinates": [ring]}).encode(), "your outline")
 
 
-def _join(own: Desk, run: Run, text: bytes, name: str) -> None:
+def import_outlines(own: Desk, run: Run, text: bytes, name: str) -> None:
+    """Join the outlines of a file to the bed; what they are is kept for the page."""
+    if found := _join(own, run, text, name):
+        size = _mm2(_outlined(run, found.region))
+        what = f"{found.file}: {counted(found.count, 'outline')} of {found.kind}, {size}."
+        told = own.imported.setdefault(run.source.key, [])
+        told.append(" ".join([what, *found.notes(run.slide.name)]))
+
+
+def _join(own: Desk, run: Run, text: bytes, name: str) -> Outlines | None:
     """Join the polygons in GeoJSON to the bed; why they cannot be is kept for the page."""
     try:
-        found = region_in(text, name, run.slide.width, run.slide.height)
+        found = outlines_in(text, name, run.slide.width, run.slide.height)
     except SlideError as error:
         own.problems.append(str(error))
-        return
-    before = own.beds.get(run.source.key)
-    own.beds[run.source.key] = found if before is None else shapely.union(before, found)
+        return None
+    before, more = own.beds.get(run.source.key), found.region
+    own.beds[run.source.key] = more if before is None else shapely.union(before, more)
+    return found
 
 
 def bed_controls(own: Desk, run: Run) -> None:
@@ -74,7 +86,7 @@ def bed_controls(own: Desk, run: Run) -> None:
 
         def take() -> None:
             if file := st.session_state.get(box):
-                _join(own, run, file.getvalue(), file.name)
+                import_outlines(own, run, file.getvalue(), file.name)
                 forget_upload(file)
                 own.taken += 1
 
@@ -84,12 +96,19 @@ def bed_controls(own: Desk, run: Run) -> None:
             key=box,
             on_change=take,
         )
+        for told in own.imported.get(key, []):
+            st.markdown(f"Imported {plain(told)}")
         if bed is not None:
+            st.caption("What you draw or import next is joined to this bed.")
+
+            def remove() -> None:
+                own.beds.pop(key, None)
+                own.imported.pop(key, None)
+
             st.button(
                 "Remove the bed",
                 key=f"{state.SLIDE_BED}.remove",
-                on_click=own.beds.pop,
-                args=(key, None),
+                on_click=remove,
                 help="What was drawn or imported on this slide.",
             )
 
@@ -179,11 +198,14 @@ def _told(run: Run, area: Area, method: str) -> str:
 def case_of_slides(own: Desk, run: Run, found: Sums, method: str) -> list[Part]:
     """Let slides be counted as one case, averaged by area; returns what counts, or this slide."""
     key, models = run.sha256, run.scoring.model_set
+    of_bed = NO_BED if found.bed is None else verdict(found.bed)
+    if found.bed is not None and found.bed.tissue_um2 == 0:
+        of_bed = EMPTY_BED
     part = Part(
         run.source.name,
         models.sha256,
         found.whole if found.bed is None else found.bed,
-        verdict(found.whole) or (NO_BED if found.bed is None else verdict(found.bed)),
+        verdict(found.whole) or of_bed,
     )
     for other in [k for k, one in own.parts.items() if one.models != models.sha256]:
         del own.parts[other]  # scores of another model set are no part of a mean
