@@ -130,7 +130,7 @@ def analyse(page: Page, out: Path) -> None:
 
 
 def score_first(page: Page, out: Path) -> None:
-    """A patch before the reader has scored it, and after."""
+    """A patch before the reader has scored it."""
     page.goto(f"{URL}/?reader=KW")
     page.get_by_text("Score first, then reveal the models").click()
     page.locator(".st-key-analyse-demo button").click()
@@ -138,14 +138,6 @@ def score_first(page: Page, out: Path) -> None:
     commit.wait_for()
     page.set_viewport_size({"width": WIDE, "height": 900})
     shoot(page, out, "score-first.png", height=1180)
-    page.get_by_label("or typed (%)").fill("35")
-    page.get_by_label("or typed (%)").press("Enter")
-    commit.click()
-    page.locator(".viewer-status:visible").get_by_text("Area above").wait_for()
-    page.locator(".viewer-shown").get_by_text("Areas").click()
-    page.locator(".viewer-shown").get_by_text("Nuclei").click()
-    page.set_viewport_size({"width": WIDE, "height": 900})
-    shoot(page, out, "revealed.png", height=1560)
 
 
 def compare(page: Page, out: Path) -> None:
