@@ -57,6 +57,20 @@ def test_a_small_patch_is_known_in_a_larger_one(patches, fine):
         assert shares_tissue(one, Pictures([small]))
 
 
+@pytest.mark.parametrize("side", [140, 300])
+def test_one_small_patch_among_many_is_known_in_a_larger_one(patches, fine, side):
+    """All of them are compared in one product: each must stay with its own places."""
+    small = [
+        reduced(np.ascontiguousarray(np.rot90(p[70 : 70 + side, 90 : 90 + side], k)), 0.5)
+        for k, p in enumerate(patches)
+    ]
+    every = Pictures(small)
+    for number in range(0, len(fine), 4):
+        others = Pictures(small[:number] + small[number + 1 :])
+        assert shares_tissue(fine[number], every)
+        assert not shares_tissue(fine[number], others)
+
+
 def test_other_patches_are_not_taken_for_parts(fine):
     for number in range(0, len(fine), 3):
         others = Pictures([one for other, one in enumerate(fine) if other != number])
