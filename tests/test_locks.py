@@ -1,5 +1,8 @@
 """Which patches the pages keep from the models: those of open studies, and parts of them."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +17,7 @@ from cellularity_core.patch import Patch, load_patch
 from cellularity_core.synthetic import demo_patches
 from db import records
 from db.session import snapshot, transaction
-from pages.parts import sight, state
+from pages.parts import locks, sight, state
 from pages.parts.locks import LOCKED, locked_patches
 from pages.parts.state import Case
 from pages.parts.store import store
@@ -72,6 +75,31 @@ def test_another_pixel_size_does_not_hide_a_part(patches: list[Patch]) -> None:
     opened(one)
     assert is_locked(replace(cut(one), mpp=0.25, mpp_source="user"), "Ana")
     assert not is_locked(replace(cut(other), mpp=0.25, mpp_source="user"), "Ana")
+
+
+def test_one_session_at_a_time_looks_for_parts(
+    patches: list[Patch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, *others = patches
+    opened(one)
+    now, most = 0, 0
+    mutex = threading.Lock()
+
+    def slow(*_: object) -> bool:
+        nonlocal now, most
+        with mutex:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with mutex:
+            now -= 1
+        return False
+
+    locks._shares.clear()  # of what the tests before asked
+    monkeypatch.setattr(locks, "shares_tissue", slow)
+    with ThreadPoolExecutor(len(others)) as pool:
+        assert not any(pool.map(is_locked, others, ["Ana"] * len(others)))
+    assert most == 1
 
 
 def test_a_score_typed_before_the_study_was_opened_is_not_kept_after(

@@ -17,6 +17,7 @@ from cellularity_core.slides.reading import SAME_MPP, Slide
 from db import records
 from db.records import LockedPatch
 from db.session import snapshot
+from db.turns import Turns
 from pages.parts.state import Case
 from pages.parts.store import store
 
@@ -36,6 +37,10 @@ UNSURE: Final = (
     "more, so nobody can tell whether they lie on this slide. No model may score it here until "
     "the study is closed; its coordinator can do that on the page Studies."
 )
+
+
+_search: Final = Turns()
+"""One session at a time searches: many at once would take the cores from those who read."""
 
 
 def locked_patches(case: Case, reader: str) -> set[str]:
@@ -85,13 +90,12 @@ def _shares(sha256: str, mpp: float, key: str, _patch: Patch, _known: list[Locke
     Where a pixel size is not that of the locked one, either may be wrong: then the pixels
     are compared as well as if both had the same.
     """
-    if shares_tissue(reduced(_patch.pixels, mpp), _pictures(key, None, _known)):
-        return True
     others = {one.mpp for one in _known if not _is_near(one.mpp, mpp)}
-    return any(
-        shares_tissue(reduced(_patch.pixels, other), _pictures(key, other, _known))
-        for other in others
-    )
+    with _search.mine():
+        return shares_tissue(reduced(_patch.pixels, mpp), _pictures(key, None, _known)) or any(
+            shares_tissue(reduced(_patch.pixels, other), _pictures(key, other, _known))
+            for other in others
+        )
 
 
 @st.cache_data(max_entries=64, show_spinner="Looking for patches of open studies…")
