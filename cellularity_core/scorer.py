@@ -36,7 +36,7 @@ from cellularity_core.patch import Patch
 from cellularity_core.resample import resample, resample_maps, resize_maps
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
 from cellularity_core.saliency import PlaceMap, place_map, tissue_cells
-from cellularity_core.threads import usable_cores
+from cellularity_core.threads import give_way, usable_cores
 
 Maps = npt.NDArray[np.float32]
 
@@ -95,6 +95,7 @@ class Scorer:
         methods: Sequence[str] | None = None,
         views: int | None = None,
         threads: int | None = None,
+        gives_way: bool = False,
     ) -> None:
         methods = model_set.methods if methods is None else methods
         unknown = [m for m in methods if m not in model_set.methods]
@@ -118,10 +119,12 @@ class Scorer:
         self._threads = threads or usable_cores()
         # OpenCV's own threads would take the cores from the networks
         cv2.setNumThreads(1)
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="network")
-        # LightGBM takes as long to import as the networks to compile.
+        first = give_way if gives_way else None
+        self._pool = ThreadPoolExecutor(self._threads, "network", first)
+        # LightGBM takes as long to import as the networks to compile, which starts the threads
+        # that they run on: these give way where the one that compiles does.
         names = dict.fromkeys(self._network_of.values())
-        with ThreadPoolExecutor(len(names) + 1) as loading:
+        with ThreadPoolExecutor(len(names) + 1, initializer=first) as loading:
             trees = loading.submit(BoostedTrees.load, model_set.file("gbt.txt"))
             networks = {name: loading.submit(self._network, name) for name in names}
             self._networks: dict[str, Network] = {k: f.result() for k, f in networks.items()}
@@ -137,6 +140,7 @@ class Scorer:
         methods: Sequence[str] | None = None,
         views: int | None = None,
         threads: int | None = None,
+        gives_way: bool = False,
         root: Path | None = None,
     ) -> "Scorer":
         """Load a model set.
@@ -155,6 +159,9 @@ class Scorer:
             Test-time views, 1 to 4; the set's own by default.
         threads : int, optional
             Cores to use; all by default.
+        gives_way : bool
+            Whether networks leave the cores to other threads that want them, as on a server
+            where others wait for a page.
         root : Path, optional
             Folder of the model sets.
 
@@ -170,6 +177,7 @@ class Scorer:
             methods=methods,
             views=views,
             threads=threads,
+            gives_way=gives_way,
         )
 
     def score(self, patches: Iterable[Patch], maps: bool = True) -> Iterator[PatchResult]:
