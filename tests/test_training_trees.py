@@ -39,6 +39,7 @@ def test_trees_of_a_fold_learn_fields_named_without_its_patients(tmp_path, monke
     plan = SimpleNamespace(
         recipe=recipe("breast-1"),
         out=tmp_path,
+        maps=tmp_path / "maps",
         items=items,
         fold_of=np.array([0] * 6 + [1] * 6),
         folds=2,

@@ -4,13 +4,15 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cellularity_core import __version__
 from cellularity_core.conventions import COMBINED, INTERVAL
 from cellularity_core.model_store import MANIFEST, file_sha256
 from cellularity_core.networks import create
 from cellularity_core.training import cards
+from cellularity_core.training.ablation import FOLDER as TRIALS
+from cellularity_core.training.ablation import kept_rows
 from cellularity_core.training.held_out import (
     HELD_OUT,
     combine,
@@ -23,9 +25,6 @@ from cellularity_core.training.loop import BEST, LOG, load_weights
 from cellularity_core.training.packaging import save_network
 from cellularity_core.training.plan import Plan, describe_networks, nuclei_stage, shared_networks
 from cellularity_core.training.targets import is_weak, scale_of
-
-TRIALS: Final = "trials.json"
-"""Beside the runs of a plan: figures of trainings that left an ingredient out, for the card."""
 
 
 def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
@@ -90,7 +89,7 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
         "headline": COMBINED if plan.recipe.combined else "gbt",
         "nuclei": nuclei,
         "methods": methods,
-        "ablation": [*trials(plan), *means(held_out, alone, weak)],
+        "ablation": [*kept_rows(plan), *means(held_out, alone, weak)],
         "curves": curves(plan),
         "files": {p.name: file_sha256(p, p.stat().st_size, p.stat().st_mtime_ns) for p in shipped},
     }
@@ -100,9 +99,11 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
 
 
 def curves(plan: Plan) -> dict[str, dict[str, list[float | None]]]:
-    """Every training's log: run to column to values by epoch (Figs. 8 and 9)."""
+    """The log of every training of the set: run to column to values by epoch (Figs. 8 and 9)."""
     found: dict[str, dict[str, list[float | None]]] = {}
     for path in sorted(plan.out.rglob(LOG)):
+        if plan.out / TRIALS in path.parents:
+            continue
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         found[path.parent.relative_to(plan.out).as_posix()] = {
@@ -111,13 +112,6 @@ def curves(plan: Plan) -> dict[str, dict[str, list[float | None]]]:
             if name != "seconds"
         }
     return found
-
-
-def trials(plan: Plan) -> list[dict[str, Any]]:
-    """Rows of ``trials.json`` in the plan's folder: trainings that left an ingredient out."""
-    path = plan.out / TRIALS
-    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    return rows
 
 
 def _weights_of(plan: Plan, network: str, fold: int | None) -> Path:

@@ -1,7 +1,7 @@
 """Model cards, written from what was measured."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +9,8 @@ from cellularity_core import quality
 from cellularity_core.datasets import SOURCES
 from cellularity_core.networks.weights import PACKAGED
 from cellularity_core.quality import spoiling
-from cellularity_core.training.commands import train_set
+from cellularity_core.training import ablation
+from cellularity_core.training.commands import train_ablation, train_set
 from cellularity_core.training.held_out import BIN_NAMES, HELD_OUT
 from cellularity_core.training.targets import graded, is_weak
 from cellularity_core.wording import listed
@@ -80,7 +81,7 @@ def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
         HELD_OUT_FILE,
         "",
         *_coverage(manifest),
-        *_ablation(manifest),
+        *ablation.section(manifest["ablation"], _command(manifest, "ablation", train_ablation)),
         *_quality(),
         *_chosen(plan, manifest),
         "## Models",
@@ -261,20 +262,6 @@ def _by_score(groups: Sequence[Mapping[str, Any]]) -> str:
     return " | ".join(told.get(name, "-") for name in BIN_NAMES)
 
 
-def _ablation(manifest: Mapping[str, Any]) -> list[str]:
-    """What each ingredient gave, on patients never seen."""
-    if not manifest["ablation"]:
-        return []
-    return [
-        "## What each ingredient gave",
-        "",
-        "| ingredient | ICC(A,1) | MSE |",
-        "|---|---|---|",
-        *(f"| {r['ingredient']} | {r['icc']:.3f} | {r['mse']:.4f} |" for r in manifest["ablation"]),
-        "",
-    ]
-
-
 def _quality() -> list[str]:
     """How well the warnings of a patch's quality work."""
     told = quality.rates()
@@ -323,17 +310,21 @@ def _nuclei(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _command(manifest: Mapping[str, Any]) -> str:
-    """The command that makes the set: its data, recipe and seed, and what is not the default."""
-    words = ["cellularity train set", *(f"--data {kind}:FOLDER" for kind in manifest["data"])]
-    for name, parameter in inspect.signature(train_set).parameters.items():
-        value = manifest.get(name, parameter.default)
-        if name == "data" or (value == parameter.default and name not in ("recipe", "seed")):
+def _command(
+    manifest: Mapping[str, Any], name: str = "set", called: Callable[..., None] = train_set
+) -> str:
+    """A command of the set: its data, recipe and seed, and what is not the default."""
+    words = [f"cellularity train {name}", *(f"--data {kind}:FOLDER" for kind in manifest["data"])]
+    for key, parameter in inspect.signature(called).parameters.items():
+        value = manifest.get(key, parameter.default)
+        if key in ("data", "out", "models"):
             continue
-        option = f"--{name.replace('_', '-')}"
+        if value == parameter.default and key not in ("recipe", "seed"):
+            continue
+        option = f"--{key.replace('_', '-')}"
         words.append(option if value is True else f"{option} {value}")
-    name = manifest["name"]
-    return " ".join([*words, f"--out runs/{name} --models models/{name}"])
+    words.append(f"--out runs/{manifest['name']}")
+    return " ".join([*words, f"--models models/{manifest['name']}"] if name == "set" else words)
 
 
 def _use(manifest: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ def add_commands(app: typer.Typer) -> None:
     train.command("cascade")(train_cascade)
     train.command("direct")(train_direct)
     train.command("set")(train_set)
+    train.command("ablation")(train_ablation)
     train.command("classical")(train_classical)
     app.add_typer(train, name="train")
 
@@ -287,3 +288,59 @@ def train_set(
         for head in stages.HEADS:
             stages.direct_stage(plan, head, fold)
     assemble(plan, models, views=views)
+
+
+def train_ablation(
+    data: Data,
+    out: Out,
+    trial: Annotated[
+        list[str] | None,
+        typer.Option("--trial", help="Of those the recipe names; may be repeated; all by default."),
+    ] = None,
+    recipe: RecipeName = "breast-1",
+    folds: Folds = 3,
+    seed: Seed = 0,
+    epochs_scale: Scale = 1.0,
+    device: Device = "auto",
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+) -> None:
+    """Train a recipe with one ingredient left out or changed, and measure it on the same folds.
+
+    What is trained already in --out is kept. Figures go into its trials.json, for the card that
+    'train set' writes.
+    """
+    from cellularity_core.errors import ModelError
+    from cellularity_core.training import ablation
+    from cellularity_core.training.recipes import trials
+
+    named = {one.name: one for one in trials(recipe)}
+    if not named:
+        raise ModelError(
+            f"The recipe '{recipe}' names no trials; add tables [[trials]] to it, as in breast-1."
+        )
+    if strange := [name for name in trial or () if name not in named]:
+        raise ModelError(
+            f"The recipe '{recipe}' has no trial '{strange[0]}'; choose of {', '.join(named)}."
+        )
+    chosen = [named[name] for name in dict.fromkeys(trial or named)]
+    for one in chosen:
+        one.recipe.check_starts()
+    parts = ["segmentation", "boosting", "cascade", "direct", "direct_classes"]
+    plan = _plan(
+        data,
+        out,
+        recipe,
+        folds,
+        seed,
+        True,
+        epochs_scale,
+        device,
+        bf16,
+        threads,
+        needs=parts,
+    )
+    for one in chosen:
+        rows = ablation.measure_trial(plan, one)
+        ablation.keep_rows(plan, list(named.values()), rows)
+        typer.echo("\n".join(ablation.table(rows)))

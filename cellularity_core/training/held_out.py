@@ -62,8 +62,12 @@ class HeldOut:
         return items, truth, np.array([table[i.sample.name] for i in items])
 
 
-def held_out_scores(plan: Plan, networks: Mapping[str, Any]) -> dict[str, HeldOut]:
-    """Held-out scores of every method.
+def held_out_scores(
+    plan: Plan,
+    networks: Mapping[str, Any],
+    methods: Sequence[str] = ("gbt", "cascade", *HEADS.values()),
+) -> dict[str, HeldOut]:
+    """Held-out scores of every method, or of those named.
 
     The boosted trees score every patch; a network those of the folds that it was
     trained without, as far as they were trained.
@@ -73,12 +77,14 @@ def held_out_scores(plan: Plan, networks: Mapping[str, Any]) -> dict[str, HeldOu
     ModelError
         If a network was trained for no fold.
     """
-    found = {"gbt": HeldOut(list(plan.items), boosting_stage(plan).clip(0, 1))}
+    found: dict[str, HeldOut] = {}
+    if "gbt" in methods:
+        found["gbt"] = HeldOut(list(plan.items), boosting_stage(plan).clip(0, 1))
     seen = plan.recipe.needed(plan.recipe.segmentation, "segmentation")
     heads = {name: head for head, name in HEADS.items()}
     # In single precision, as the models are shipped, whatever they were trained in.
     compute = replace(plan.compute, bf16=False)
-    for name in ("cascade", *heads):
+    for name in (one for one in methods if one != "gbt"):
         arguments = {k: v for k, v in networks[name].items() if k != "input_pool"}
         network = create(arguments).to(compute.device)
         items: list[Loaded] = []
@@ -177,15 +183,19 @@ def means(
             one = combine(held_out, some)
             kept = [k for k, i in enumerate(one.items) if i.sample.name in shared]
             both = HeldOut([one.items[k] for k in kept], one.scores[kept])
-            items, truth, score = both.graded(weak)
-            rows.append(
-                {
-                    "ingredient": f"{' + '.join(some)}, {len(items)} patches",
-                    "icc": icc_a1(np.stack([truth, score], axis=1)),
-                    "mse": mse(truth, score),
-                }
-            )
+            rows.append(ingredient(" + ".join(some) + ", {n} patches", both, weak))
     return rows
+
+
+def ingredient(what: str, held_out: HeldOut, weak: bool) -> dict[str, Any]:
+    """A row of what ingredients gave: "ingredient" (``{n}`` in `what` is how many patches),
+    "icc", "mse"."""
+    items, truth, score = held_out.graded(weak)
+    return {
+        "ingredient": what.replace("{n}", str(len(items))),
+        "icc": icc_a1(np.stack([truth, score], axis=1)),
+        "mse": mse(truth, score),
+    }
 
 
 def held_out_csv(

@@ -69,6 +69,8 @@ class Plan:
     seed : int
     resume : bool
     epochs_scale : float
+    shared : Path, optional
+        Folder of another plan whose segmentations and maps serve this one; `out` by default.
     """
 
     out: Path
@@ -79,6 +81,7 @@ class Plan:
     seed: int = 0
     resume: bool = False
     epochs_scale: float = 1.0
+    shared: Path | None = None
     items: list[Loaded] = dataclasses.field(init=False)
     fold_of: npt.NDArray[np.int64] = dataclasses.field(init=False)
     recipe: Recipe = dataclasses.field(init=False)
@@ -124,7 +127,13 @@ class Plan:
 
     def run(self, stage: str, fold: int | None) -> Path:
         """Folder of one training."""
-        return self.out / (stage if fold is None else f"{stage}-fold{fold}")
+        out = self.shared if stage == "segmentation" and self.shared else self.out
+        return out / (stage if fold is None else f"{stage}-fold{fold}")
+
+    @property
+    def maps(self) -> Path:
+        """Folder of activations."""
+        return (self.shared or self.out) / "maps"
 
     def options(self, stage: str, fold: int | None) -> dict[str, Any]:
         return {
@@ -164,7 +173,7 @@ def maps_stage(plan: Plan) -> None:
             held_out,
             settings,
             plan.compute,
-            out=plan.out / "maps",
+            out=plan.maps,
             views=viewed.views,
             seed=plan.seed,
         )
@@ -245,7 +254,7 @@ def cascade_stage(plan: Plan, fold: int | None) -> None:
     training, validation = plan.split(fold)
     training, choosing = plan.hold_back(training, fold, settings.frozen, settings.joint)
     usable = learnable(plan, named(plan, training, fold))
-    maps = [read_activations(plan.out / "maps", item.sample.name) for item in usable]
+    maps = [read_activations(plan.maps, item.sample.name) for item in usable]
     train_cascade(
         usable,
         maps,
@@ -262,7 +271,7 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
     """Train the boosted trees and write ``gbt.txt``; return each patch's score by trees
     that never saw its patient, in the order of the plan's items."""
     settings = plan.recipe.needed(plan.recipe.boosting, "boosting")
-    maps = {i.sample.name: read_activations(plan.out / "maps", i.sample.name) for i in plan.items}
+    maps = {i.sample.name: read_activations(plan.maps, i.sample.name) for i in plan.items}
     fold = dict(zip((i.sample.name for i in plan.items), plan.fold_of, strict=True))
 
     def examples(item: Loaded) -> tuple[npt.NDArray[np.float64], ...]:
@@ -306,7 +315,7 @@ def boosting_stage(plan: Plan) -> npt.NDArray[np.float64]:
 def nuclei_stage(plan: Plan) -> dict[str, Any]:
     """Choose how nuclei are found, by point F1 on held-out maps; write ``nuclei.json``."""
     pointed = [i for i in plan.items if i.sample.points is not None]
-    maps = [read_activations(plan.out / "maps", i.sample.name) for i in pointed]
+    maps = [read_activations(plan.maps, i.sample.name) for i in pointed]
     mpp = plan.recipe.needed(plan.recipe.segmentation, "segmentation").view_mpp
     best: dict[str, Any] = {"f1": [-1.0]}
     for joint, sigma in itertools.product((True, False), (1.5, 1.75, 2.0, 2.5)):

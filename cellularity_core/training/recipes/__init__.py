@@ -9,16 +9,32 @@ over them, key by key.
 from pathlib import Path
 from typing import Final
 
-from cellularity_core.training.recipes.reading import find, read_recipe, recipe_names
+from cellularity_core.training.recipes.reading import (
+    find,
+    read_recipe,
+    read_trials,
+    recipe_names,
+)
 from cellularity_core.training.recipes.settings import (
     Boosting,
     Cascade,
     Direct,
     Recipe,
     Segmentation,
+    Trial,
 )
 
-__all__ = ["Boosting", "Cascade", "Direct", "Recipe", "Segmentation", "names", "recipe"]
+__all__ = [
+    "Boosting",
+    "Cascade",
+    "Direct",
+    "Recipe",
+    "Segmentation",
+    "Trial",
+    "names",
+    "recipe",
+    "trials",
+]
 
 FOLDER: Final = Path(__file__).parent
 
@@ -38,3 +54,14 @@ def recipe(name_or_path: str | Path) -> Recipe:
     """
     name = str(name_or_path)
     return read_recipe(find(name, FOLDER, Path()), name, FOLDER)
+
+
+def trials(name_or_path: str | Path) -> tuple[Trial, ...]:
+    """Trials that a recipe names, in its order; see `reading.read_trials`.
+
+    Raises
+    ------
+    ModelError
+        As `recipe`.
+    """
+    return read_trials(find(str(name_or_path), FOLDER, Path()), FOLDER)

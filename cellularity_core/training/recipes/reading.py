@@ -13,16 +13,17 @@ from typing import Any, Final, Literal, TypeVar
 from cellularity_core.conventions import NETWORK_OF
 from cellularity_core.errors import ModelError
 from cellularity_core.networks.encoders import INITS, check_encoder
-from cellularity_core.training.recipes.settings import Recipe
+from cellularity_core.training.recipes.settings import Recipe, Trial
 
 Table = dict[str, Any]
 Settings = TypeVar("Settings")
 
 SUFFIX: Final = ".toml"
 BASE: Final = "base"
+TRIALS: Final = "trials"
 ENCODER_KEYS: Final = ("encoder", "regressor")
 
-LEAST: Final[Mapping[str, float]] = {"crops": 0}
+LEAST: Final[Mapping[str, float]] = {"crops": 0, "folds": 0, "alone": 0}
 """Smallest value of an integer; 1 for those not named."""
 
 POSITIVE: Final = ("rate", "view_mpp", "disc_um", "std")
@@ -53,32 +54,67 @@ def read_recipe(path: Path, name: str, folder: Path) -> Recipe:
     table = _merged(path, folder, ())
     if "name" in table:
         raise ModelError(f"{path.name}: a recipe is named by its file; remove the key 'name'.")
-    recipe = build(Recipe, table, path.name)
+    return dataclasses.replace(_checked(table, path.name), name=name)
+
+
+def read_trials(path: Path, folder: Path) -> tuple[Trial, ...]:
+    """The trials of a recipe: its own, not those of recipes that it starts from.
+
+    Each is a table of ``[[trials]]`` with the keys of `Trial`; what else it holds are changes
+    to the recipe, or to those that its ``base`` names.
+
+    Raises
+    ------
+    ModelError
+        As `read_recipe`, and where two trials have one name.
+    """
+    given = toml_table(path).get(TRIALS, [])
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        raise ModelError(f"{path.name}: {TRIALS} must be tables; write [[{TRIALS}]] above each.")
+    keys = {one.name for one in dataclasses.fields(Trial)} - {"recipe"}
+    found: dict[str, Trial] = {}
+    for one in given:
+        about = {key: value for key, value in one.items() if key in keys}
+        changed = {key: value for key, value in one.items() if key not in keys}
+        trial = build(Trial, about, f"{path.name} [{TRIALS}]")
+        where = f"{path.name} [{TRIALS} {trial.name}]"
+        if trial.name in found:
+            raise ModelError(f"{where}: two trials have this name; give one another.")
+        below = {} if BASE in changed else _merged(path, folder, ())
+        recipe = _checked(_over(below, _based(changed, path, folder, ())), where)
+        recipe = dataclasses.replace(recipe, name=trial.name)
+        found[trial.name] = dataclasses.replace(trial, recipe=recipe)
+    return tuple(found.values())
+
+
+def _checked(table: Table, where: str) -> Recipe:
+    """A recipe from a merged table, its parts held against each other."""
+    recipe = build(Recipe, table, where)
     if not recipe.parts():
         raise ModelError(
-            f"{path.name} speaks of no method; add a table such as [direct] or [segmentation]."
+            f"{where} speaks of no method; add a table such as [direct] or [segmentation]."
         )
     for built_on in ("cascade", "boosting"):
         if built_on in recipe.parts() and recipe.segmentation is None:
             raise ModelError(
-                f"{path.name}: [{built_on}] learns from the maps of a segmentation; add a table "
+                f"{where}: [{built_on}] learns from the maps of a segmentation; add a table "
                 "[segmentation], or start from a recipe that has one by base."
             )
     if strange := [method for method in recipe.combined if method not in NETWORK_OF]:
         raise ModelError(
-            f"{path.name}: combined has no method '{strange[0]}'{near(strange[0], NETWORK_OF)}; "
+            f"{where}: combined has no method '{strange[0]}'{near(strange[0], NETWORK_OF)}; "
             f"expected some of {', '.join(NETWORK_OF)}."
         )
     for key, head in (("direct", "regression"), ("direct_classes", "classification")):
         part = getattr(recipe, key)
         if part is not None and part.head != head:
-            raise ModelError(f'{path.name}: [{key}] must have head = "{head}".')
+            raise ModelError(f'{where}: [{key}] must have head = "{head}".')
         if part is not None and part.frozen and part.init == "random":
             raise ModelError(
-                f"{path.name}: [{key}] freezes an encoder that starts random and so would learn "
+                f"{where}: [{key}] freezes an encoder that starts random and so would learn "
                 "nothing; give it weights by init, or set frozen = false."
             )
-    return dataclasses.replace(recipe, name=name)
+    return recipe
 
 
 def toml_table(path: Path) -> Table:
@@ -165,6 +201,12 @@ def _merged(path: Path, folder: Path, seen: tuple[Path, ...]) -> Table:
         chain = " -> ".join(p.name for p in (*seen, path))
         raise ModelError(f"The recipes start from each other in a circle: {chain}; break it.")
     own = toml_table(path)
+    own.pop(TRIALS, None)
+    return _based(own, path, folder, seen)
+
+
+def _based(own: Table, path: Path, folder: Path, seen: tuple[Path, ...]) -> Table:
+    """A table of the file at `path` over those of its bases, first to last."""
     bases = own.pop(BASE, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(b, str) for b in bases):

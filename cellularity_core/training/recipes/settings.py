@@ -272,3 +272,34 @@ class Recipe:
                 check_init(part.regressor, part.init, arguments={})
             elif isinstance(part, Segmentation):
                 check_init(part.encoder, part.init)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A recipe with one ingredient left out or changed, to be measured beside it.
+
+    Attributes
+    ----------
+    name : str
+        By which it is asked for; the folder of its runs.
+    what : str
+        What is different, in words that follow a method's name.
+    methods : tuple of str
+        Methods that are trained and measured.
+    folds : tuple of int
+        Folds that are held out; none is all of them.
+    alone : tuple of int
+        Folds of these whose patches are measured by themselves too.
+    with_own : bool
+        Whether the mean with the scores of the recipe itself is measured too.
+    recipe : Recipe
+        The recipe as changed.
+    """
+
+    name: str
+    what: str
+    methods: tuple[Literal["gbt", "cascade", "direct-r", "direct-c"], ...]
+    folds: tuple[int, ...] = ()
+    alone: tuple[int, ...] = ()
+    with_own: bool = False
+    recipe: Recipe = field(default_factory=Recipe)
