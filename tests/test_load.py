@@ -11,6 +11,7 @@ import load_browser
 import pytest
 from load_browser import Answer, PageError, Tab
 from load_material import cards_on, prepare
+from load_reader import LOOK, MOVE, MOVES, Log, Reader
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 CARDS = {"gbt": ("40 %", "20 to 60 %")}
@@ -65,10 +66,8 @@ def test_a_few_browsers_upload_score_and_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "wrong"), [("40 %", 0), ("41 %", 1)])
 def test_a_score_that_is_not_that_of_the_patch_alone_is_an_error(value: str, wrong: int) -> None:
     assert cards_on(drawn("40 %")) == CARDS
-    log = load.Log()
-    person: Any = load.Reader(
-        "Kim", Page(value), Files(), log, time.monotonic(), 0.0, random.Random(0)
-    )
+    log = Log()
+    person: Any = Reader("Kim", Page(value), Files(), log, time.monotonic(), 0.0, random.Random(0))
     asyncio.run(person.analyse())
     assert sum(log.errors.values()) == wrong
     assert log.places == [2]
@@ -76,17 +75,17 @@ def test_a_score_that_is_not_that_of_the_patch_alone_is_an_error(value: str, wro
 
 def test_readers_do_not_hurry_when_the_time_is_over() -> None:
     """All of them would click at once, as no people do."""
-    person: Any = load.Reader(
-        "Kim", Page("40 %"), Files(), load.Log(), time.monotonic() - 1, 0.01, random.Random(0)
+    person: Any = Reader(
+        "Kim", Page("40 %"), Files(), Log(), time.monotonic() - 1, 0.01, random.Random(0)
     )
     began = time.monotonic()
     asyncio.run(person.analyse())
-    assert time.monotonic() - began >= 0.01 * (load.LOOK[0] + load.MOVES * load.MOVE[0])
+    assert time.monotonic() - began >= 0.01 * (LOOK[0] + MOVES * MOVE[0])
 
 
 def test_a_read_that_the_records_lack_is_an_error(tmp_path: Path) -> None:
     study = prepare(tmp_path / "load.db", ["Kim", "Ana"], 2)
-    log = load.Log()
+    log = Log()
     load.check(tmp_path / "load.db", study, log)
     assert not log.errors
     log.reads["Kim"].append(0.3)
