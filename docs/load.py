@@ -3,7 +3,7 @@
     python docs/load.py [--browsers 30] [--minutes 5] [--pace 1] [--json F]
 
 starts the app on a loopback port with records of its own and one study that a reader in each
-browser reads. Each browser (`load_reader.py`, `load_browser.py`) uploads a synthetic patch on the page Analyse,
+browser reads. Each reader (`load_reader.py`) uploads a synthetic patch on the page Analyse,
 looks at its scores, moves the slider of its own score and keeps that, then reads cases of the
 study, and begins anew, with a person's pauses. Every message of the server is looked at for
 errors, every score shown is compared with that of the same patch scored alone, and everything
