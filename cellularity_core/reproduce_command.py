@@ -94,9 +94,17 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    shifts: Annotated[
+        bool,
+        typer.Option(
+            "--shifts",
+            help="Also measure what other arithmetic, glass and a smaller field do to scores.",
+        ),
+    ] = False,
 ) -> None:
     """Score a data set with a model set and compare with its truth."""
     from cellularity_core.reproduce.evaluate import evaluate as carry_out
     from cellularity_core.scorer import Scorer
 
-    carry_out(Scorer.open(model_set, device=device, views=views), data, out)
+    scorer = Scorer.open(model_set, device=device, views=views)
+    carry_out(scorer, data, out, with_shifts=shifts)

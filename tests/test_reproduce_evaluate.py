@@ -1,6 +1,7 @@
 """`evaluate` on a few real patches and fields, and what it says of itself."""
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
+from cellularity_core.datasets import Sample
 from cellularity_core.errors import DataError
 from cellularity_core.masks import weak_cellularity
 from cellularity_core.patch import load_patch
-from cellularity_core.points import read_points
+from cellularity_core.points import NucleiPoints, read_points
 from cellularity_core.reproduce import evaluate as evaluating
+from cellularity_core.reproduce import shifts
 from cellularity_core.scorer import Scorer
+from cellularity_core.training.images import Loaded
 
 COUNT = 6
 
@@ -49,7 +53,7 @@ def made(
 ) -> Path:
     out = tmp_path_factory.mktemp("report")
     m2c, ucsb = folders
-    evaluating.evaluate(scorer, [f"brca-m2c:{m2c}", f"ucsb:{ucsb}"], out)
+    evaluating.evaluate(scorer, [f"brca-m2c:{m2c}", f"ucsb:{ucsb}"], out, with_shifts=True)
     return out
 
 
@@ -111,11 +115,59 @@ def test_the_report_warns_that_it_may_have_learnt_from_these(made: Path) -> None
     assert said["model_sha256"] in page
 
 
+def test_what_moves_a_score_is_scored_again(
+    made: Path, scorer: Scorer, folders: tuple[Path, Path]
+) -> None:
+    rows = {(r["change"], r["method"]): r for r in table(made / "shifts.csv")}
+    assert len(rows) == len({c for c, _ in rows}) * len(scorer.methods)
+    tables = {
+        r["method"]: r
+        for r in table(made / "tables.csv")
+        if r["statistic"] == "mse" and r["patches"] == "all"
+    }
+    for method in scorer.methods:
+        given = rows["as given", method]
+        assert float(given["mse"]) == pytest.approx(float(tables[method]["value"]), abs=1e-6)
+        assert given["mean_shift"] == "" and (given["patches"], given["n"]) == ("8", str(COUNT))
+    other = "f32 instead of bf16" if scorer.precision == "bf16" else "bf16 instead of f32"
+    if scorer.precision == "bf16":
+        assert 0 < float(rows[other, "combined"]["mean_shift"]) < 0.05
+        assert float(rows[other, "combined"]["largest_shift"]) < 0.2
+    # By hand: the right half painted, the truth of the left half alone.
+    errors, inside = [], []
+    for name in {r["name"] for r in table(made / "scores.csv") if r["truth"]}:
+        patch = load_patch((folders[0] / "images" / f"{name}.png").read_bytes(), name, 0.5)
+        points = read_points(folders[0] / "labels" / f"{name}_gt_class_coords.txt")
+        edge = round(patch.width / 2)
+        left = points.xy[:, 0] < edge - 0.5
+        painted = patch.pixels.copy()
+        painted[:, edge:] = shifts.GLASS
+        truth = weak_cellularity(painted, points.xy[left], points.label[left], 0.5)
+        (result,) = scorer.score([dataclasses.replace(patch, pixels=painted)], maps=False)
+        score = result.scores["combined"]
+        errors.append((score.value - truth) ** 2)
+        inside.append(score.low <= truth <= score.high)
+    found = rows["half of it glass", "combined"]
+    assert float(found["mse"]) == pytest.approx(np.mean(errors), abs=1e-5)
+    assert float(found["inside_90"]) == pytest.approx(np.mean(inside), abs=1e-6)
+    assert "What moves a score" in (made / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_field_is_cut_from_the_middle_and_not_below_what_can_be_scored() -> None:
+    points = NucleiPoints(np.array([[100.0, 100.0], [149.0, 130.0]]), np.array([2, 2]), {})
+    pixels = np.arange(200 * 300 * 3).reshape(200, 300, 3).astype(np.uint8)
+    item = Loaded(Sample(Path("x"), "x", "p", "s", points=points, scores=(0.4,)), pixels)
+    cut = shifts.cut_to(64.0)(item)
+    assert (cut.pixels == pixels[36:164, 86:214]).all() and cut.sample.scores == ()
+    assert cut.points.xy.tolist() == [[14, 64], [63, 94]]
+    assert len(shifts.cut_to(32.0)(item).points.label) == 1
+    coarse = dataclasses.replace(item, sample=dataclasses.replace(item.sample, mpp=1.0))
+    assert shifts.cut_to(32.0)(coarse) is None
+
+
 def test_nothing_to_compare_with_is_said(
     scorer: Scorer, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dataclasses
-
     real = evaluating.load
 
     def bare(spec: str):

@@ -16,7 +16,7 @@ from cellularity_core.conventions import FEATURE_MPP
 from cellularity_core.datasets import load
 from cellularity_core.errors import DataError
 from cellularity_core.patch import load_patch
-from cellularity_core.reproduce import charts, measure, panels
+from cellularity_core.reproduce import charts, measure, panels, shifts
 from cellularity_core.reproduce.document import Document, Picture, Table, Text, number, with_limits
 from cellularity_core.reproduce.figures import histogram, views_of
 from cellularity_core.reproduce.material import Material, sha256_of, truth_of
@@ -67,7 +67,7 @@ class Measured:
     inside: float | None
 
 
-def evaluate(scorer: Scorer, specs: Sequence[str], out: Path) -> None:
+def evaluate(scorer: Scorer, specs: Sequence[str], out: Path, *, with_shifts: bool = False) -> None:
     """Score data sets and write scores, tables, figures and a report.
 
     Parameters
@@ -79,6 +79,9 @@ def evaluate(scorer: Scorer, specs: Sequence[str], out: Path) -> None:
     out : Path
         Gets ``results.json``, ``scores.csv``, ``tables.csv``, ``data.csv``,
         ``report.html`` and ``report.pdf``.
+    with_shifts : bool
+        Score the patches again with other arithmetic, with glass and cut smaller, and write
+        ``shifts.csv``; see `shifts.measure_shifts`.
 
     Raises
     ------
@@ -102,6 +105,10 @@ def evaluate(scorer: Scorer, specs: Sequence[str], out: Path) -> None:
     said = warnings(scorer.model_set, material, without)
     table = _table_rows(found, material.scale, scorer.model_set.scale)
     (out / "tables.csv").write_text(export.csv_text(table, TABLE_COLUMNS), encoding="utf-8")
+    moved = shifts.measure_shifts(scorer, material, results, without) if with_shifts else []
+    if moved:
+        text = export.csv_text(moved, shifts.COLUMNS)
+        (out / "shifts.csv").write_text(text, encoding="utf-8")
     facts = _facts(scorer, specs, out / DATA_LIST)
     content = {
         **facts,
@@ -111,9 +118,10 @@ def evaluate(scorer: Scorer, specs: Sequence[str], out: Path) -> None:
         "warnings": said,
         "left_out": without,
         "methods": [_plain(one) for one in found],
+        "shifts": moved,
     }
     (out / "results.json").write_text(export.json_text(content), encoding="utf-8")
-    write_report(out, _report(scorer, material, found, results, facts, said))
+    write_report(out, _report(scorer, material, found, moved, results, facts, said))
 
 
 def _material(specs: Sequence[str]) -> Material:
@@ -263,6 +271,7 @@ def _report(
     scorer: Scorer,
     material: Material,
     found: Sequence[Measured],
+    moved: Sequence[Mapping[str, Any]],
     results: Mapping[str, PatchResult],
     facts: Mapping[str, str],
     said: Sequence[str],
@@ -273,6 +282,8 @@ def _report(
         parts.append(_agreement_table(found, word))
     if any(one.fields for one in found):
         parts.append(_field_table(found, scorer.model_set.scale))
+    if moved:
+        parts.append(shifts.shifts_table(moved))
     pictures, left_out = _pictures(scorer, material)
     parts += pictures
     if left_out:
@@ -283,7 +294,11 @@ def _report(
             Text("Patches whose scores should not be relied on", (", ".join(flagged),)),
         )
     command = " ".join(
-        ["cellularity", "evaluate", name, *(f"--data {spec}" for spec in material.specs)]
+        [
+            *("cellularity", "evaluate", name),
+            *(f"--data {spec}" for spec in material.specs),
+            *(["--shifts"] if moved else []),
+        ]
     )
     parts.append(facts_table("How it was made", {"command": f"{command} --out DIR", **facts}))
     parts.append(facts_table("Software", versions()))
