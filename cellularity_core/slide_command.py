@@ -177,6 +177,9 @@ def _scored(
 def bed_coverage(
     fields: Annotated[int, typer.Option(min=10, help="Fields simulated for each length.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
+    small: Annotated[
+        bool, typer.Option("--small", help="Small beds with few scores instead.")
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Figures as JSON; `-` is standard output.")
     ] = None,
@@ -190,7 +193,7 @@ def bed_coverage(
     from cellularity_core.slides.bed_coverage import FIELD_SD, LENGTHS, SHARED, simulate
 
     with Console(stderr=True).status("simulating"):
-        found = list(simulate(fields, seed))
+        found = list(simulate(fields, seed, small=small))
     if json is not None:
         write_json(
             json,
@@ -213,10 +216,11 @@ def bed_coverage(
         table.add_column(name)
     rows: dict[tuple[str, float], list[str]] = {}
     for entry in found:
+        design = f"{entry.design}, of {entry.tiles:,}" if small else entry.design
         cell = f"{entry.covered:.1%} ({entry.half_width:.3f})"
         if entry.unknown:
             cell += f", {entry.unknown} without"
-        rows.setdefault((entry.design, entry.model_sd), []).append(cell)
+        rows.setdefault((design, entry.model_sd), []).append(cell)
     for (design, sd), cells in rows.items():
         table.add_row(design, f"{sd:g}", *cells)
     Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -218,12 +218,18 @@ def test_the_card_has_the_rows_and_the_command_that_makes_them():
             "mse": 0.01234,
             "trial": "a",
         },
+        {"ingredient": "old gbt", "icc": 0.8, "mse": 0.02, "remark": "By old code."},
+        {"ingredient": "old cascade", "icc": 0.8, "mse": 0.02, "remark": "By old code."},
         {"ingredient": "gbt + cascade, 9 patches", "icc": 0.9, "mse": 0.01},
     ]
     told = "\n".join(ablation.section(rows, "the command"))
     assert "| gbt on others (9 patches) | 0.926 | 0.0123 |" in told
+    assert "| old cascade (1) | 0.800 | 0.0200 |" in told and "\n\n(1) By old code.\n" in told
+    assert told.count("By old code.") == 1
+    assert "| old cascade (1) | 0.800 | 0.0200 |" in told and "\n\n(1) By old code.\n" in told
+    assert told.count("By old code.") == 1
     assert "```\nthe command\n```" in told and "one of a for its rows" in told
-    assert "```" not in "\n".join(ablation.section(rows[1:], "the command"))
+    assert "```" not in "\n".join(ablation.section(rows[3:], "the command"))
     manifest = {"name": "mine", "data": ["brca-m2c"], "recipe": "breast-1", "seed": 3, "folds": 5}
     assert cards._command(manifest, "ablation", train_ablation) == (
         "cellularity train ablation --data brca-m2c:FOLDER --recipe breast-1 --folds 5 --seed 3 "

@@ -259,13 +259,22 @@ def test_intervals_hold_the_mean_as_often_as_they_say(found):
     assert widths["every 2nd of rows and columns"] < 0.005
 
 
+def test_small_beds_hold_the_mean_too():
+    found = list(bed_coverage.simulate(FEW, seed=2, small=True))
+    assert {c.tiles for c in found} == {112, 332} and {c.model_sd for c in found} == {0.0}
+    assert len(found) == 2 * 3 * len(bed_coverage.SMALL_DESIGNS)
+    assert 0.93 <= np.mean([c.covered for c in found]) <= 0.99
+
+
 def test_the_coverage_command(tmp_path, capsys, monkeypatch, found):
     asked = []
-    monkeypatch.setattr(bed_coverage, "simulate", lambda *given: asked.append(given) or found)
+    monkeypatch.setattr(
+        bed_coverage, "simulate", lambda *given, small: asked.append((*given, small)) or found
+    )
     target = tmp_path / "c.json"
     options = ["--fields", f"{FEW}", "--seed", "1"]
     assert main(["bed-coverage", *options, "--json", str(target)]) == 0
-    assert asked == [(FEW, 1)]
+    assert asked == [(FEW, 1, False)]
     entries = json.loads(target.read_text())["coverage"]
     assert {e["length"] for e in entries} == set(bed_coverage.LENGTHS)
     assert {e["model_sd"] for e in entries} == set(bed_coverage.MODEL_SDS)

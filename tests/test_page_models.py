@@ -112,6 +112,7 @@ def test_headline_ablation_coverage_and_curves_are_told(tmp_path: Path) -> None:
         manifest["ablation"] = [
             {"ingredient": "nothing <b>new</b>", "icc": [0.93, 0.89, 0.96], "mse": 0.0095},
             {"ingredient": "two views", "icc": 0.94, "mse": 0.0085, "f1": 0.68, "ms": 110},
+            {"ingredient": "old", "icc": 0.5, "mse": 0.05, "remark": "By <b>old</b> code."},
         ]
         manifest["curves"] = CURVES
         manifest["quality"] = {
@@ -137,7 +138,9 @@ def test_headline_ablation_coverage_and_curves_are_told(tmp_path: Path) -> None:
         ["Ingredient", "ICC(A,1)", "MSE", "Nuclei F1", "Time (ms)"],
         ["nothing <b>new</b>", "0.930 0.890 to 0.960", "0.0095", "–", "–"],
         ["two views", "0.940", "0.0085", "0.680", "110"],
+        ["old (1)", "0.500", "0.0500", "–", "–"],
     ]
+    assert "(1) By <b>old</b> code." in words(at).replace("\\", "")
     assert table_rows(at, 2) == [
         ["Warning", "False alarms"],
         ["any of them", "2.2 %"],

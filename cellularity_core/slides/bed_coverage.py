@@ -6,7 +6,7 @@ a model of known size, part of it common to the bed, are all that the interval i
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +41,8 @@ class BedCoverage:
 
     Attributes
     ----------
+    tiles : int
+        Of the bed.
     design : str
     length : float
         In tiles.
@@ -55,6 +57,7 @@ class BedCoverage:
     fields : int
     """
 
+    tiles: int
     design: str
     length: float
     model_sd: float
@@ -111,8 +114,17 @@ DESIGNS: Final[dict[str, Callable[[Mask, np.random.Generator], Mask]]] = {
 }
 """Which tiles of a bed have scores."""
 
+SMALL_SIDES: Final = (14, 24)
+SMALL_DESIGNS: Final[dict[str, Callable[[Mask, np.random.Generator], Mask]]] = {
+    "40 at random": _some(40),
+    "6 at random": _some(6),
+    "8 blocks of 2 x 2": _blocks(8, 2),
+    "4 blocks of 3 x 3": _blocks(4, 3),
+}
+"""Small beds, in which few tiles have scores."""
 
-def simulate(fields: int = FIELDS, seed: int = 0) -> Iterator[BedCoverage]:
+
+def simulate(fields: int = FIELDS, seed: int = 0, *, small: bool = False) -> Iterator[BedCoverage]:
     """Coverage at each length, by each design, without and with model error.
 
     Parameters
@@ -120,27 +132,44 @@ def simulate(fields: int = FIELDS, seed: int = 0) -> Iterator[BedCoverage]:
     fields : int
         Simulated for each length; all designs see the same ones.
     seed : int
+    small : bool
+        Simulate small beds with few scores, without model error.
     """
     rng = np.random.default_rng(seed)
-    bed = ellipse(SIDE)
+    if not small:
+        yield from _simulate(SIDE, DESIGNS, MODEL_SDS, fields, rng)
+        return
+    for side in SMALL_SIDES:
+        yield from _simulate(side, SMALL_DESIGNS, MODEL_SDS[:1], fields, rng)
+
+
+def _simulate(
+    side: int,
+    designs: Mapping[str, Callable[[Mask, np.random.Generator], Mask]],
+    model_sds: Sequence[float],
+    fields: int,
+    rng: np.random.Generator,
+) -> Iterator[BedCoverage]:
+    bed = ellipse(side)
     for length in LENGTHS:
         # (designs, model errors, fields): does the interval hold the mean, its half width
-        held = np.full((len(DESIGNS), len(MODEL_SDS), fields), np.nan)
+        held = np.full((len(designs), len(model_sds), fields), np.nan)
         width = held.copy()
-        draw = gaussian_fields(SIDE, length, rng)
+        draw = gaussian_fields(side, length, rng)
         for k in range(fields):
             truth = FIELD_MEAN + FIELD_SD * next(draw)
-            for d, design in enumerate(DESIGNS.values()):
+            for d, design in enumerate(designs.values()):
                 scored = design(bed, rng)
-                for e, sd in enumerate(MODEL_SDS):
+                for e, sd in enumerate(model_sds):
                     found = bed_interval(truth, bed, scored, sd, rng)
                     if found is not None:
                         held[d, e, k] = found[0] <= truth[bed].mean() <= found[1]
                         width[d, e, k] = (found[1] - found[0]) / 2
-        for d, name in enumerate(DESIGNS):
-            for e, sd in enumerate(MODEL_SDS):
+        for d, name in enumerate(designs):
+            for e, sd in enumerate(model_sds):
                 known = np.isfinite(held[d, e])
                 yield BedCoverage(
+                    int(bed.sum()),
                     name,
                     length,
                     sd,

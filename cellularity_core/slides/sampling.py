@@ -19,8 +19,8 @@ of tiles drawn at random misses how they were drawn.
 On a lattice no estimator sees what lies between its tiles, and what cannot be seen is taken
 to be the worse: of `bed_coverage`, three such designs are too wide. Differences of neighbours
 (Wolter, Introduction to Variance Estimation, 2007; in the plane D'Orazio, JABES 2003, 8:280)
-are wider still; restricted likelihood, which finds the right decline more often, mends one of
-the three, at a cost that grows as the cube of the tiles (docs/bed.md).
+are wider still; restricted likelihood finds the right decline more often, at a cost that grows
+as the cube of the tiles.
 
 A tile's score varies by the field and by the model's error in that tile, so of the latter
 only that of the whole bed is left to be added: what all its tiles share.

@@ -138,11 +138,18 @@ def kept_rows(plan: Plan) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """Lines of Markdown: what each ingredient gave."""
+    """Lines of Markdown: what each ingredient gave; remarks on rows below, numbered."""
+    remarks = list(dict.fromkeys(row["remark"] for row in rows if "remark" in row))
     lines = ["| ingredient | ICC(A,1) | MSE |", "|---|---|---|"]
     for row in rows:
-        scaled = f", epochs x {row['epochs_scale']:g}" if "epochs_scale" in row else ""
-        lines.append(f"| {row['ingredient']}{scaled} | {row['icc']:.3f} | {row['mse']:.4f} |")
+        name = row["ingredient"]
+        if "epochs_scale" in row:
+            name += f", epochs x {row['epochs_scale']:g}"
+        if "remark" in row:
+            name += f" ({remarks.index(row['remark']) + 1})"
+        lines.append(f"| {name} | {row['icc']:.3f} | {row['mse']:.4f} |")
+    for k, remark in enumerate(remarks, 1):
+        lines += ["", f"({k}) {remark}"]
     return lines
 
 

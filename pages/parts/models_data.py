@@ -154,13 +154,17 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Ingredient:
-    """A line of the ablation table: what the set gained by one ingredient."""
+    """A line of the ablation table: what the set gained by one ingredient.
+
+    `remark` is what stands against its figures, empty where nothing does.
+    """
 
     name: str
     icc: Measured
     mse: Measured
     f1: Measured
     ms: Measured
+    remark: str = ""
 
 
 def figures_of(models: ModelSet) -> list[MethodFigures]:
@@ -221,6 +225,7 @@ def ablation(models: ModelSet) -> list[Ingredient]:
         Ingredient(
             str(row.get("ingredient", "")),
             *(measure(row.get(key)) for key in ("icc", "mse", "f1", "ms")),
+            remark=str(row.get("remark", "")),
         )
         for row in models.manifest.get("ablation") or ()
     ]

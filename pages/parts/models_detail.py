@@ -21,7 +21,7 @@ from pages.parts.models_data import (
     unmeasured,
 )
 from pages.parts.models_figures import curve_figure
-from pages.parts.models_tables import ablation_table, figures_table, meanings
+from pages.parts.models_tables import ablation_table, figures_table, meanings, remarks
 from pages.parts.words import METHOD_NAMES, counted, scale_name
 
 _QUIET: Final = {"displayModeBar": False, "scrollZoom": False}
@@ -75,6 +75,8 @@ def figures(models: ModelSet) -> None:
                 f"Tried on validation patients while the set was made. {codes}. A fold is a group "
                 "of patients kept aside while the others train."
             )
+            for k, remark in enumerate(remarks(rows), 1):
+                st.caption(f"({k}) {plain(remark)}")
 
 
 def training(models: ModelSet) -> None:

@@ -234,4 +234,15 @@ def ablation_table(rows: Sequence[Ingredient], radius_um: float) -> None:
     }
     told = {head: cells for head, cells in columns.items() if set(cells) != {NOTHING}}
     lines = zip(rows, zip(*told.values(), strict=True), strict=True)
-    table(list(told), [Row(escape(row.name), cells) for row, cells in lines], "Ingredient")
+    said = remarks(rows)
+    names = {r: f" ({k})" for k, r in enumerate(said, 1)} | {"": ""}
+    table(
+        list(told),
+        [Row(escape(row.name + names[row.remark]), cells) for row, cells in lines],
+        "Ingredient",
+    )
+
+
+def remarks(rows: Sequence[Ingredient]) -> list[str]:
+    """What stands against figures of ingredients, each once, in the order of their numbers."""
+    return list(dict.fromkeys(row.remark for row in rows if row.remark))
