@@ -235,3 +235,17 @@ def test_the_card_has_the_rows_and_the_command_that_makes_them():
         "cellularity train ablation --data brca-m2c:FOLDER --recipe breast-1 --folds 5 --seed 3 "
         "--out runs/mine"
     )
+
+
+def test_every_shipped_row_has_a_trial_or_is_a_mean_of_scores_or_says_that_nothing_makes_it():
+    folder = Path(__file__).parents[1] / "models" / "breast-1"
+    rows = json.loads((folder / "manifest.json").read_text())["ablation"]
+    assert {r["trial"] for r in rows if "trial" in r} == {one.name for one in trials("breast-1")}
+    others = [r for r in rows if "trial" not in r]
+    means = [r for r in others if "remark" not in r]
+    assert [r["ingredient"].split(" ")[0] for r in others if r not in means] == ["gbt"]
+    methods = {"gbt", "cascade", "direct-r", "direct-c"}
+    parts = [r["ingredient"].removesuffix(", 90 patches").split(" + ") for r in means]
+    assert len(parts) == 15 and all(set(one) <= methods for one in parts)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "\n".join(ablation.table(rows)) in card

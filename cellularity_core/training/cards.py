@@ -291,6 +291,13 @@ def _quality() -> list[str]:
         "|---|---|",
         *(f"| {kind} | {100 * one['share']:.1f} % |" for kind, one in told["caught"].items()),
         "",
+        "Nothing is made to try unusual stain and missing tissue with, so they have no rate. "
+        "Limits and rates, whichever the model set, are made by:",
+        "",
+        "```",
+        "python -m cellularity_core.quality.training --data brca-m2c:FOLDER --data ucsb:FOLDER",
+        "```",
+        "",
     ]
 
 
