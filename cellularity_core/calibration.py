@@ -6,11 +6,10 @@ Butland, SIAM J Sci Stat Comput 1984, 5:300). Its values minimise
     sum over patients of the mean over their patches of (map(score) - reader)^2
       + TOWARDS_IDENTITY * sum of (value - knot)^2 + BENDING * sum of second differences^2
 
-so that few patches change little and each more says more. Of identity, logistic and
-beta calibration (Kull, Silva Filho, Flach, AISTATS 2017), isotonic regression smoothed
-and such splines with four or five knots, each over a range of penalties, this had the
-smallest error on new patches of eight simulated readers from 15 patches on, and from 9
-that of the best within 1 % (docs/recalibrate.md).
+so that few patches change little and each more says more. What that gains over no map on new
+patches of eight simulated readers: docs/recalibrate.md. The penalties were chosen on them,
+beside logistic and beta calibration (Kull, Silva Filho, Flach, AISTATS 2017) and smoothed
+isotonic regression, in a trial that is not part of the software.
 """
 
 import itertools

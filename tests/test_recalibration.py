@@ -1,7 +1,9 @@
 """A reader's scale from a few scored patches: the map, its interval, its forecast."""
 
+import csv
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -238,3 +240,45 @@ def test_scores_are_read_as_agreement_reads_them(tmp_path):
 def test_a_scale_needs_a_name(name):
     with pytest.raises(DataError, match="1 to 60 printable characters"):
         scale_of(name)
+
+
+READERS = {
+    "the same": lambda x: x,
+    "x^0.7": lambda x: x**0.7,
+    "x^1.5": lambda x: x**1.5,
+    "steeper": lambda x: np.clip(0.5 + 1.5 * (x - 0.5), 0, 1),
+    "x 1.3": lambda x: np.minimum(1.3 * x, 1),
+    "x^2": lambda x: x**2,
+    "x 0.6": lambda x: 0.6 * x,
+    "0.15 + 0.7 x": lambda x: 0.15 + 0.7 * x,
+}
+
+
+def test_what_a_curve_gains():
+    """The table of docs/recalibrate.md: held-out scores of the trees, simulated readers."""
+    root, rng = Path(__file__).parents[1], np.random.default_rng(0)
+    with (root / "models" / "breast-1" / "held-out.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["reference"]]
+    truth = np.array([float(r["reference"]) for r in rows])
+    score = np.array([float(r["gbt"]) for r in rows])
+    patients = np.array([r["patient"] for r in rows])
+    sizes = (9, 15, 25, 40)
+    errors = np.zeros((len(READERS), len(sizes), 40, 2))  # last: without and with the curve
+    for reads, by_size in zip(READERS.values(), errors, strict=True):
+        for n, draws in zip(sizes, by_size, strict=True):
+            for draw in draws:
+                noisy = reads(truth) + rng.normal(0, 0.08, len(truth))
+                given = np.round(np.clip(noisy, 0, 1) / 0.05) * 0.05
+                some, others = np.split(rng.permutation(len(truth)), [n])
+                curve = fit_calibration(score[some], given[some], patients[some])
+                for k, found in enumerate((score, curve(score))):
+                    draw[k] = np.mean((found - given)[others] ** 2)
+    mean = 1e4 * errors.mean(axis=2)
+    told = (root / "docs" / "recalibrate.md").read_text(encoding="utf-8").splitlines()
+    table = [re.findall(r"\| (\d+)(?= )", line) for line in told if "curve" in line]
+    for written, found in zip(
+        filter(None, table),
+        (*mean.mean(axis=0).T, *mean[0].T),
+        strict=True,
+    ):
+        assert [float(w) for w in written] == pytest.approx(list(found), abs=1.5)
