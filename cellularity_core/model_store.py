@@ -28,6 +28,9 @@ from cellularity_core.uncertainty import SCALES, Interval
 
 MANIFEST: Final = "manifest.json"
 
+LEARNT: Final = "the models learnt from it"
+"""Why a patch is left out where models are judged: they err less on it than on a new one."""
+
 
 def default_root() -> Path:
     """Folder of the model sets: ``CELLULARITY_MODELS``, or ``models`` beside the package."""
@@ -82,6 +85,23 @@ class ModelSet:
     def network_of(self, method: str) -> str:
         """Network that a method looks through; two methods may share one."""
         return str(self.manifest.get("looks_through", {}).get(method, NETWORK_OF[method]))
+
+    @property
+    def learnt_from(self) -> frozenset[str] | None:
+        """Checksums of the patches, as `Patch.sha256`, that anything of the set was fitted to or
+        chosen on; None where its manifest does not say."""
+        found = self.manifest.get("learnt_from")
+        return None if found is None else frozenset(found)
+
+    @property
+    def fitted_to(self) -> frozenset[str]:
+        """The same of the patches that a reader's scale was made from; empty without one."""
+        return frozenset(self.manifest.get("fitted_to") or ())
+
+    @property
+    def met(self) -> frozenset[str]:
+        """Patches of which it is known that scores on them flatter: of either kind."""
+        return (self.learnt_from or frozenset()) | self.fitted_to
 
     @property
     def headline(self) -> str | None:
@@ -215,6 +235,8 @@ def _check_settings(chosen: ModelSet) -> None:
     if len(numbers) != len(CLASSES) + 1 or not all(0 < float(n) < math.inf for n in numbers):
         raise ValueError(f"nuclei {numbers}")
     bool(nuclei["joint"])
+    if not all(isinstance(one, str) for one in (*(chosen.learnt_from or ()), *chosen.fitted_to)):
+        raise TypeError("learnt_from, fitted_to")
 
 
 def set_sha256(manifest: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ def recalibrate(
     from cellularity_core import recalibration as work
     from cellularity_core.model_store import default_root, open_set
     from cellularity_core.readings import Readings
-    from cellularity_core.recalibration_card import about_sizes, card, gaps
+    from cellularity_core.recalibration_card import UNKNOWN, about_sizes, card, gaps
     from cellularity_core.scorer import Scorer
 
     root = models_root or default_root()
@@ -71,8 +71,10 @@ def recalibrate(
     if not readings.names_patients:
         complain("patients are not all named; a patch without one counts as a patient of its own")
     made = work.recalibrate(Scorer(source, methods=source.methods), readings, scale)
-    for image, why in made.unfit:
-        complain(f"{image} is not fit to score and is left out ({why})")
+    for image, why in made.left_out:
+        complain(f"{image} is left out: {why}")
+    if source.learnt_from is None:
+        complain(UNKNOWN)
     if made.assumed:
         complain(about_sizes(made))
     for sentence in gaps(made.methods):

@@ -30,7 +30,7 @@ from cellularity_core.calibration import (
 )
 from cellularity_core.errors import DataError, ModelError
 from cellularity_core.evaluation import figures
-from cellularity_core.model_store import MANIFEST, ModelSet
+from cellularity_core.model_store import LEARNT, MANIFEST, ModelSet
 from cellularity_core.patch import Patch, Rejected, collect
 from cellularity_core.quality import ASSUMED
 from cellularity_core.readings import Reading, Readings
@@ -80,7 +80,7 @@ class Recalibration:
     methods : mapping of str to Method
     patches, patients : int
         What it rests on.
-    unfit : tuple of (str, str)
+    left_out : tuple of (str, str)
         Images left out, and why.
     readings : Readings
     fitted_to : tuple of str
@@ -94,7 +94,7 @@ class Recalibration:
     methods: Mapping[str, Method]
     patches: int
     patients: int
-    unfit: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...]
     readings: Readings
     fitted_to: tuple[str, ...] = ()
     assumed: int = 0
@@ -124,20 +124,32 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
     scores: list[Mapping[str, float]] = []
     kept: list[Reading] = []
     checksums: list[str] = []
-    unfit: list[tuple[str, str]] = []
+    left_out: list[tuple[str, str]] = []
     assumed = 0
     pairs = zip(readings.rows, scorer.score(_patches(readings.rows), maps=False), strict=True)
+    learnt = source.learnt_from or frozenset()
     for reading, result in pairs:
+        if result.sha256 in learnt:
+            left_out.append((reading.image.name, LEARNT))
+            continue
         values = {m: s.value for m, s in result.scores.items() if s.value is not None}
         if not result.quality.reliable or len(values) < len(result.scores):
-            unfit.append((reading.image.name, ", ".join(result.quality.flags)))
+            why = f"not fit to score ({', '.join(result.quality.flags)})"
+            left_out.append((reading.image.name, why))
             continue
         kept.append(reading)
         checksums.append(result.sha256)
         assumed += not ASSUMED.isdisjoint(result.quality.flags)
         scores.append(values)
     patients = np.array([reading.patient for reading in kept])
-    require_patients(len(set(patients)))
+    try:
+        require_patients(len(set(patients)))
+    except DataError as error:
+        if count := sum(why == LEARNT for _, why in left_out):
+            raise DataError(
+                f"{error} {count} of those given do not count, since the models learnt from them."
+            ) from None
+        raise
     truth = np.array([reading.score for reading in kept])
     methods = {}
     for method in scorer.methods:
@@ -153,7 +165,7 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
         methods,
         len(kept),
         len(set(patients)),
-        tuple(unfit),
+        tuple(left_out),
         readings,
         tuple(sorted(checksums)),
         assumed,

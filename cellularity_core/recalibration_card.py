@@ -22,9 +22,9 @@ MANY: Final = 2000
 _KEPT: Final = ("Intended use and limits", "Licence and data")
 """Sections of a card that hold for the recalibrated set too."""
 
-LEARNT: Final = (
-    "If the models have learnt from some of these patches, which is not checked, they err less on "
-    "them than on new ones, and the intervals below are too narrow."
+UNKNOWN: Final = (
+    "The model set does not say which patches it learnt from. If some of these are among them, "
+    "the models err less on them than on new ones, and the intervals are too narrow."
 )
 
 _USE: Final = "Research use only. Not a medical device, not for diagnosis or treatment decisions."
@@ -51,7 +51,7 @@ def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
         Half width that the user asked for.
     """
     source = made.source
-    left_out = [f"{image} ({why})" for image, why in made.unfit]
+    left_out = [f"{image}: {why}" for image, why in made.left_out]
     lines = [
         f"# Model set `{name}`",
         "",
@@ -80,9 +80,8 @@ def card(made: Recalibration, name: str, wanted: float | None = None) -> str:
             else []
         ),
         *([about_sizes(made), ""] if made.assumed else []),
-        LEARNT,
-        "",
-        *([f"Left out as not fit to score: {', '.join(left_out)}.", ""] if left_out else []),
+        *([UNKNOWN, ""] if source.learnt_from is None else []),
+        *([f"Left out: {'; '.join(left_out)}.", ""] if left_out else []),
         "## Against this reader",
         "",
         "| method | ICC(A,1) before | after | MSE before | after | 90 % interval, typical |",

@@ -108,6 +108,7 @@ class Scorer:
         self.methods = tuple(m for m in METHODS if m in methods)
         self._parts = {m: model_set.parts(m) for m in self.methods}
         single = dict.fromkeys(("gbt", *(p for parts in self._parts.values() for p in parts)))
+        self._met = model_set.met
         self._network_of = {m: model_set.network_of(m) for m in single}
         self.views = model_set.views if views is None else views
         if not 1 <= self.views <= len(VIEWS):
@@ -315,6 +316,8 @@ class Scorer:
             for m, views in means.items()
         }
         judged = job.quality
+        if patch.sha256 in self._met:
+            judged = quality.with_flag(judged, "learnt-from")
         if not blank and any(self._is_beyond(m, one) for m, one in means.items()):
             judged = quality.with_flag(judged, "beyond-reader")
         drawn = {}

@@ -12,7 +12,7 @@ from pages.parts.agreement_source import Chosen, chosen_source
 from pages.parts.agreement_stats import report_of
 from pages.parts.agreement_tables import at_a_glance, statistics
 from pages.parts.agreement_time import after_ai, over_time
-from pages.parts.agreement_words import headline, versions_notes
+from pages.parts.agreement_words import headline, models_notes
 from pages.parts.frame import show
 from pages.parts.markdown import plain
 from pages.parts.report_section import report_section
@@ -42,8 +42,8 @@ def page() -> None:
     if report.models and material.model_set is not None:
         scale = models_scale(material.model_set, material.scale)
         st.caption(plain(f"Scale of the models' scores: {scale}."))
-        for note in versions_notes(material):
-            st.caption(plain(note))
+        for note in models_notes(material):
+            st.warning(plain(note), icon=":material/warning:")
     section = st.segmented_control(
         "What to look at",
         list(SECTIONS),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from agreement_support import seeded_study
 from db_support import sha
 from streamlit.testing.v1 import AppTest
 
+from cellularity_core.model_store import open_set
 from db import records
 from db.session import snapshot, transaction
 from pages.parts import state
-from pages.parts.agreement_data import of_everyday
+from pages.parts.agreement_data import Material, of_everyday
+from pages.parts.agreement_source import described
+from pages.parts.agreement_words import models_notes
 from pages.parts.store import store
 
 
@@ -99,6 +103,22 @@ def test_a_patch_at_another_pixel_size_is_another_case() -> None:
         ("2.png", "reader", "Ben"): (0.9, 0),
     }
     assert found.images["1.png at 0.25 µm/px"] == sha(1)
+
+
+def test_patches_that_the_models_were_made_from_are_counted() -> None:
+    models = open_set()
+    known = next(iter(models.met))
+    material = Material(
+        "Study",
+        (),
+        model_set=models.name,
+        model_sha256=models.sha256,
+        images={"a": known, "b": "0" * 64},
+    )
+    found = described(material)
+    assert (found.scale, found.n_met) == (models.scale, 1)
+    assert "were made from 1 of the 2 patches here" in models_notes(found)[0]
+    assert described(replace(material, model_sha256="f" * 64)).n_met == 0
 
 
 def test_everyday_scores_are_shown_of_patches_that_one_scored_oneself() -> None:

@@ -15,6 +15,7 @@ import typer
 
 from cellularity_core.agreement import mse
 from cellularity_core.datasets import LOADERS, SOURCES, Sample
+from cellularity_core.patch import pixel_digest
 from cellularity_core.points import NucleiPoints
 from cellularity_core.training import assemble as assembling
 from cellularity_core.training import cards
@@ -105,6 +106,12 @@ def read(tmp_path_factory) -> SimpleNamespace:
     card = assembled(plan, root / "read-1", views=4)
     manifest = json.loads((root / "read-1" / "manifest.json").read_text())
     return SimpleNamespace(plan=plan, folder=root / "read-1", card=card, manifest=manifest)
+
+
+def test_a_set_knows_the_images_it_learnt_from(made: SimpleNamespace) -> None:
+    known = {pixel_digest(one.pixels) for one in made.plan.items}
+    assert set(made.manifest["learnt_from"]) == known
+    assert f"The {len(known)} images that anything of the set was fitted to" in made.card
 
 
 def words(text: str) -> str:

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,37 @@ def recalibrated(models, scored) -> tuple[list[str], str]:
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         assert main([*arguments, "--half-width", "0.3"]) == 0
     return arguments, said.getvalue()
+
+
+def test_patches_that_the_models_learnt_from_are_left_out(models, scored, tmp_path, capsys):
+    table, _ = scored
+    lines = table.read_text().splitlines()
+    known = [
+        load_patch((table.parent / f"{k}.png").read_bytes(), f"{k}.png").sha256 for k in range(20)
+    ]
+
+    def command(count: int) -> int:
+        """With a set that learnt from the first `count` of 20 patches."""
+        shutil.copytree(models / "breast-1", tmp_path / f"set-{count}", copy_function=os.link)
+        path = tmp_path / f"set-{count}" / "manifest.json"
+        manifest = json.loads(path.read_text()) | {"learnt_from": known[:count]}
+        path.unlink()
+        path.write_text(json.dumps(manifest))
+        given = ["--scores", str(table), "--percent", "--models-root", str(tmp_path)]
+        return main(["recalibrate", f"set-{count}", "--out", f"of-{count}", *given])
+
+    assert len(lines) == 21 and command(3) == 0
+    said = capsys.readouterr().err
+    for number in range(3):
+        assert f"{number}.png is left out: the models learnt from it" in said
+    made = json.loads((tmp_path / "of-3" / "manifest.json").read_text())
+    assert sorted(made["fitted_to"]) == sorted(known[3:])
+    assert made["learnt_from"] == known[:3]
+    assert "Left out: 0.png: the models learnt from it" in (
+        tmp_path / "of-3" / "README.md"
+    ).read_text(encoding="utf-8")
+    assert command(15) != 0
+    assert "15 of those given do not count, since the models learnt" in capsys.readouterr().err
 
 
 def test_end_to_end_a_known_reader_is_found_again(models, scored, recalibrated, capsys):

@@ -119,12 +119,20 @@ def test_the_pdf_says_what_was_done_and_what_it_rests_on(told: Content) -> None:
 def test_which_version_scored_is_in_every_file_and_what_does_not_count(told: Content) -> None:
     assert "Models scored with cellularity 1.0" in text_of(pdf(told))
     assert json.loads(json_text(told))["model_software"] == ["cellularity 1.0"]
-    assert "Versions" not in dict(design_rows(told))
+    assert "To bear in mind" not in dict(design_rows(told))
     software, others = ("cellularity 1.0", "cellularity 2.0"), {"cellularity 3.0": 2}
     mixed = replace(told.material, model_software=software, other_versions=others)
-    said = dict(design_rows(replace(told, material=mixed)))["Versions"]
+    said = dict(design_rows(replace(told, material=mixed)))["To bear in mind"]
     assert "by 2 versions of the software (cellularity 1.0 and cellularity 2.0)" in said
     assert "Scores of 2 cases by cellularity 3.0 are kept as well and do not count" in said
+
+
+def test_that_the_models_were_made_from_the_cases_is_in_every_file(told: Content) -> None:
+    met = replace(told, material=replace(told.material, n_met=3))
+    words = f"were made from 3 of the {len(told.material.images)} patches here"
+    assert words in text_of(pdf(met)) and words in csv_files(met)["design.csv"]
+    assert json.loads(json_text(met))["cases_the_models_were_made_from"] == 3
+    assert json.loads(json_text(told))["cases_the_models_were_made_from"] == 0
 
 
 def test_whose_scale_the_models_are_on_is_in_every_file(told: Content) -> None:

@@ -133,3 +133,32 @@ def test_parts_of_equally_many_pathologists_are_measured_together_too(official: 
         "validation": 3,
         "test": 3,
     }
+
+
+def test_what_the_models_learnt_from_is_left_out_where_there_are_others(official: Path) -> None:
+    material = evaluating._material([f"breastpathq:{official}"])
+
+    shipped = open_set("breast-1")
+
+    def learnt(*paths: Path) -> ModelSet:
+        known = [checksum(path) for path in paths]
+        return replace(shipped, manifest={**shipped.manifest, "learnt_from": known})
+
+    some = learnt(official / "test_patches" / "5_1.tif", official / "train" / "1_2.tif")
+    without = measurable.left_out(some, material)
+    assert without == {
+        "5_1": measurable.LEARNT,
+        "1_2": measurable.LEARNT,
+        "4_1": measurable.SHORT,
+    }
+    assert "5_1" not in measurable.groups(material, without)["test"]
+    said = measurable.warnings(some, material, without)
+    assert any("2 images that the models learnt from have no part" in s for s in said)
+    every = learnt(*official.rglob("*.tif"))
+    without = measurable.left_out(every, material)
+    assert without == {"4_1": measurable.SHORT}
+    assert any("how well it remembers" in s for s in measurable.warnings(every, material, without))
+    # the kind of its data is all that an older set says
+    manifest = {k: v for k, v in some.manifest.items() if k != "learnt_from"}
+    older = replace(some, manifest={**manifest, "data": ["breastpathq"]})
+    assert any("may have been among" in s for s in measurable.warnings(older, material, {}))

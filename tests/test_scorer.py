@@ -377,6 +377,13 @@ def test_openvino_reports_nothing_to_anybody():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_patch_that_the_set_learnt_from_is_flagged(scorer, patches):
+    learnt, other = patches[0], made(np.rot90(patches[0].pixels))
+    with_it, without = (r.quality for r in scorer.score([learnt, other], maps=False))
+    assert "learnt-from" in with_it.flags and with_it.reliable
+    assert "learnt-from" not in without.flags
+
+
 def test_bare_glass_beside_the_tissue_thins_out_no_score(scorer, data_root):
     """Cellularity is a share of the tissue: a patch half glass scores as its other half."""
     paths = sorted((data_root / "brca_m2c" / "images").glob("*.png"))[1::18]

@@ -127,6 +127,11 @@ FLAGS: Final = {
         "compare with your own score, or recalibrate for this laboratory.",
         False,
     ),
+    "learnt-from": Flag(
+        "The models, or the scale of their scores, were made from this patch, so they err less on "
+        "it than on new ones; leave it out where you judge the models.",
+        False,
+    ),
     "beyond-reader": Flag(
         "A score lies outside those that this reader's scale was made from, so its value is a "
         "guess and its interval is open on that side; score such patches and recalibrate.",
@@ -138,8 +143,8 @@ FLAGS: Final = {
 ASSUMED: Final = frozenset({"pixel-size-unknown", "pixel-size-assumed"})
 """Flags of a pixel size that was assumed."""
 
-NOT_OF_PIXELS: Final = ("small-field", "pixel-size-assumed", "beyond-reader")
-"""Flags without rates: pixels do not decide them."""
+NOT_OF_PIXELS: Final = ("small-field", "pixel-size-assumed", "learnt-from", "beyond-reader")
+"""Flags without rates: what the pixels show does not decide them."""
 
 NO_TISSUE: Final = 0.02
 LITTLE_TISSUE: Final = 0.10

@@ -1,10 +1,10 @@
 """Which patches a model set's figures are made of, and what flatters or shifts these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from cellularity_core.errors import DataError
-from cellularity_core.model_store import ModelSet
+from cellularity_core.model_store import LEARNT, ModelSet
 from cellularity_core.patch import pixel_digest
 from cellularity_core.reproduce.material import Material, short_of_readers, truth_of
 from cellularity_core.training.images import Loaded
@@ -25,28 +25,25 @@ def left_out(models: ModelSet, material: Material) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Name to `FITTED` or `SHORT`.
+        Name to `FITTED`, `SHORT` or, where there are others, `LEARNT`.
 
     Raises
     ------
     DataError
         If nothing is left to compare with.
     """
-    known = set(models.manifest.get("fitted_to") or ())
     graded = material.graded(material.items)
     out = {
         item.sample.name: SHORT
         for part in {item.sample.part for item in graded}
         for item in short_of_readers([i for i in graded if i.sample.part == part])
     }
-    if known:
-        out |= {
-            item.sample.name: FITTED
-            for item in material.items
-            if pixel_digest(item.pixels) in known
-        }
+    out |= _among(models.fitted_to, material, FITTED)
     comparable = {item.sample.name for item in graded}
     comparable |= {item.sample.name for item in material.items if item.sample.field}
+    learnt = _among(models.learnt_from or (), material, LEARNT)
+    if comparable - out.keys() - learnt.keys():
+        out = learnt | out
     if not comparable:
         raise DataError(
             "No image has a score, nuclei points or a field label to compare with; use "
@@ -59,6 +56,13 @@ def left_out(models: ModelSet, material: Material) -> dict[str, str]:
             "not fitted to."
         )
     return out
+
+
+def _among(known: Collection[str], material: Material, why: str) -> dict[str, str]:
+    """Patches whose pixels are among those known by their checksums, and why they are named."""
+    if not known:
+        return {}
+    return {i.sample.name: why for i in material.items if pixel_digest(i.pixels) in known}
 
 
 def groups(material: Material, without: Mapping[str, str]) -> dict[str, set[str]]:
@@ -79,8 +83,21 @@ def groups(material: Material, without: Mapping[str, str]) -> dict[str, set[str]
 def warnings(models: ModelSet, material: Material, without: Mapping[str, str]) -> list[str]:
     """What flatters, shifts or limits the figures, in sentences."""
     said = []
+    reasons = list(without.values())
+    if count := reasons.count(LEARNT):
+        said.append(
+            f"{count} image{'s' * (count != 1)} that the models learnt from "
+            f"{'have' if count != 1 else 'has'} no part in the figures. Other images of the same "
+            "patients are not recognised; figures on them flatter."
+        )
+    elif _among(models.learnt_from or (), material, LEARNT):
+        said.append(
+            f"The model set '{models.name}' learnt from every image here that there is a truth "
+            "for, so these figures say how well it remembers, not how well it scores; its card "
+            "has those of patients it never saw."
+        )
     shared = sorted(set(material.kinds.values()) & set(models.manifest.get("data", ())))
-    if shared:
+    if shared and models.learnt_from is None:
         said.append(
             f"The model set '{models.name}' was trained on data of the kind "
             f"{', '.join(shared)}, so patches measured here may have been among those it learnt "
@@ -93,7 +110,6 @@ def warnings(models: ModelSet, material: Material, without: Mapping[str, str]) -
             f"The scores are on the scale '{models.scale}', the truth is '{material.scale}': MSE, "
             f"kappa and ICC(A,1) also measure how the scales differ.{advice}"
         )
-    reasons = list(without.values())
     if is_of_a_reader and "fitted_to" not in models.manifest:
         said.append(
             f"The model set '{models.name}' does not say which patches its scale was fitted to, "

@@ -10,6 +10,7 @@ from cellularity_core import __version__
 from cellularity_core.conventions import COMBINED, INTERVAL
 from cellularity_core.model_store import MANIFEST, file_sha256
 from cellularity_core.networks import create
+from cellularity_core.patch import pixel_digest
 from cellularity_core.training import cards
 from cellularity_core.training.ablation import FOLDER as TRIALS
 from cellularity_core.training.ablation import kept_rows
@@ -83,6 +84,7 @@ def assemble(plan: Plan, folder: Path, *, views: int = 1) -> Mapping[str, Any]:
         "epochs_scale": plan.epochs_scale,
         "device": plan.compute.device.type,
         "bf16": plan.compute.bf16,
+        "learnt_from": sorted({pixel_digest(item.pixels) for item in plan.items}),
         "data": [spec.partition(":")[0] for spec in plan.data],
         "networks": networks,
         "looks_through": shared_networks(plan.recipe),

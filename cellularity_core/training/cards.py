@@ -98,6 +98,8 @@ def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
         f"{manifest['seed']}, {manifest['folds']} folds by patient. Default configuration: "
         f"{manifest['mpp']} um/px, {manifest['views']} test-time view(s).",
         "",
+        _known(manifest),
+        "",
         "## Intended use and limits",
         "",
         _use(manifest),
@@ -356,6 +358,17 @@ def _use(manifest: Mapping[str, Any]) -> str:
     return (
         f"{text} BRCA-M2C has no benign-epithelium class and no benign field was learnt from, so "
         "normal ducts may be scored as tumour; how often was not measured."
+    )
+
+
+def _known(manifest: Mapping[str, Any]) -> str:
+    """How the images it learnt from are known again."""
+    return (
+        f"The {len(manifest['learnt_from'])} images that anything of the set was fitted to or "
+        "chosen on are known by checksums of their pixels (`learnt_from` in the manifest; not if "
+        "cut, turned or saved with losses). A score of such an image is flagged `learnt-from`, "
+        "`cellularity recalibrate` leaves it out, and so does `cellularity evaluate` where there "
+        "are others."
     )
 
 

@@ -67,6 +67,8 @@ class Material:
     case_ids : dict of str to int
         Number of each case in the records; empty for everyday scores.
     consensus : tuple of ConsensusRecord
+    n_met : int
+        Cases whose patch the models, or the scale of their scores, were made from.
     n_amended, n_seen : int
         Readings with an amendment beside them; readings left out as the models'
         output had been on screen.
@@ -86,6 +88,7 @@ class Material:
     images: Mapping[str, str] = field(default_factory=dict)
     case_ids: Mapping[str, int] = field(default_factory=dict)
     consensus: tuple[ConsensusRecord, ...] = ()
+    n_met: int = 0
     n_amended: int = 0
     n_seen: int = 0
 

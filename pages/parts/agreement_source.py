@@ -14,7 +14,7 @@ from pages.parts import access, state
 from pages.parts.access import Identity
 from pages.parts.agreement_data import Material, of_everyday, of_study
 from pages.parts.markdown import harmless, plain
-from pages.parts.models_active import scale_of
+from pages.parts.models_active import set_of
 from pages.parts.store import store
 from pages.parts.words import counted
 
@@ -107,7 +107,7 @@ def read_study(db: Any, study: StudyRecord, identity: Identity) -> Material:
     scores = records.model_scores(db, study.id, asking=identity.name)
     agreed = records.consensus(db, study.id)
     material = of_study(study, records.cases(db, study.id), rows, scores, agreed)
-    return _scaled(replace(material, other_versions=records.other_versions(db, study.id)))
+    return described(replace(material, other_versions=records.other_versions(db, study.id)))
 
 
 def _everyday(identity: Identity) -> Chosen | None:
@@ -188,11 +188,15 @@ def read_everyday(db: Any, wanted: Everyday, identity: Identity) -> Material:
         if wanted.model_sha256
         else {}
     )
-    return _scaled(of_everyday(found, scores, with_seen=wanted.with_seen))
+    return described(of_everyday(found, scores, with_seen=wanted.with_seen))
 
 
-def _scaled(material: Material) -> Material:
-    """With the scale of its models, which the records do not keep but the model set does."""
+def described(material: Material) -> Material:
+    """With what the records do not keep of its models but the model set does."""
     if material.model_set is None or material.model_sha256 is None:
         return material
-    return replace(material, scale=scale_of(material.model_set, material.model_sha256))
+    models = set_of(material.model_set, material.model_sha256)
+    if models is None:
+        return material
+    met = sum(sha256 in models.met for sha256 in material.images.values())
+    return replace(material, scale=models.scale, n_met=met)

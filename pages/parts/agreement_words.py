@@ -298,9 +298,15 @@ def movement_counts(found: AutomationBias) -> str:
     return f"{listed(said)}{more}."
 
 
-def versions_notes(material: Material) -> list[str]:
-    """What there is to say of the versions of the software that scored the cases."""
+def models_notes(material: Material) -> list[str]:
+    """What there is to say against comparing readers with these scores of the models."""
     notes = []
+    if material.n_met:
+        cases = counted(len(material.images), "patch", "patches")
+        notes.append(
+            f"The models, or the scale of their scores, were made from {material.n_met} of the "
+            f"{cases} here, so they agree better with readers on these than on new ones."
+        )
     if len(material.model_software) > 1:
         notes.append(
             f"The models' scores are by {len(material.model_software)} versions of the software "

@@ -129,13 +129,16 @@ def intact(name: str, sha256: str) -> ModelSet:
     return whole(name)
 
 
-def scale_of(name: str, sha256: str) -> str | None:
-    """Whose scale the scores of a set are on, which the records do not keep.
-
-    None where the set is gone from the folder, or is another one by now.
-    """
+def set_of(name: str, sha256: str) -> ModelSet | None:
+    """The model set that records name; None where it is gone, or is another one by now."""
     try:
         models = open_set(name)
     except ModelError:
         return None
-    return models.scale if models.sha256 == sha256 else None
+    return models if models.sha256 == sha256 else None
+
+
+def scale_of(name: str, sha256: str) -> str | None:
+    """Whose scale the scores of a set are on, which the records do not keep; None as above."""
+    models = set_of(name, sha256)
+    return None if models is None else models.scale

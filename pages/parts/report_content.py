@@ -16,7 +16,7 @@ from cellularity_core.agreement import (
 from cellularity_core.wording import listed
 from db.records import AmendmentRecord, Head
 from pages.parts.agreement_data import MEAN_OF_MODELS, Material, movement, span
-from pages.parts.agreement_words import versions_notes
+from pages.parts.agreement_words import models_notes
 from pages.parts.words import counted, models_scale
 
 ARMS: Final[Mapping[str, str]] = {
@@ -129,7 +129,7 @@ def design_rows(told: Content) -> list[tuple[str, str]]:
             ("Made", f"{study.created_at:%d %b %Y} by {study.created_by}"),
         ]
     readers = study.readers if study is not None else report.readers
-    notes = versions_notes(material)
+    notes = models_notes(material)
     rows += [
         ("Readers", f"{len(readers)}: {listed(list(readers))}"),
         (
@@ -154,7 +154,7 @@ def design_rows(told: Content) -> list[tuple[str, str]]:
             [
                 ("Scale of the models", models_scale(material.model_set, material.scale)),
                 ("Models scored with", listed(list(material.model_software)) or "no score yet"),
-                *([("Versions", " ".join(notes))] if notes else []),
+                *([("To bear in mind", " ".join(notes))] if notes else []),
             ]
             if material.model_set
             else []

@@ -145,6 +145,7 @@ def json_text(told: Content) -> str:
         "model_set": told.material.model_set,
         "model_sha256": told.material.model_sha256,
         "model_software": told.material.model_software,
+        "cases_the_models_were_made_from": told.material.n_met,
         "scale": told.material.scale,
         "audit_head": {"sequence": told.head.sequence, "hash": told.head.hash},
         "blinding": told.note,
