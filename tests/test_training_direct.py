@@ -86,7 +86,7 @@ def plan_of(out: Path, settings: Direct) -> Plan:
     """A plan of 12 patients without files."""
     made = Plan.__new__(Plan)
     made.out, made.compute, made.folds, made.seed = out, CPU, 3, 0
-    made.resume, made.epochs_scale = False, 1.0
+    made.resume, made.epochs_scale, made.shared = False, 1.0, None
     made.items = [patch(k % 10) for k in range(10)]
     made.fold_of = stages.patient_folds([i.sample for i in made.items], 3, 0)
     made.recipe = Recipe(segmentation=SEGMENTATION, direct=settings)
