@@ -3,7 +3,8 @@
 A recipe is a TOML file, one table for each method that it speaks of. Those beside
 this module have a name; ``--recipe`` also takes the path of a user's own.
 ``base = "NAME"`` (or a list) starts from other recipes, and what the file says goes
-over them, key by key.
+over them, key by key. Tables ``[[trials]]`` name changes to the recipe that ``cellularity
+train ablation`` measures beside it; they are the file's own.
 """
 
 from pathlib import Path
