@@ -1,48 +1,66 @@
 """How well scores agree with a reference, with intervals over patients (METHODS 6)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from cellularity_core.agreement import (
-    cohen_kappa,
-    icc_a1,
-    mse,
-    prediction_probability,
-    to_bins,
-)
+from cellularity_core.agreement import Resampler
+from cellularity_core.agreement.bins import N_BINS
+from cellularity_core.agreement.bootstrap import Estimator, bootstrapped
+from cellularity_core.agreement.icc import FORMULAS, Form
+from cellularity_core.agreement.kappa import bin_tables, costs, kappa_of_tables
+from cellularity_core.agreement.paired import pk_of_draws
+from cellularity_core.agreement.scales import CORRELATION, POSITIVE, SHARE, Scale
+from cellularity_core.agreement.variance import mean_squares
 
-Statistic = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], float]
+Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float, float]
 """Value, lower and upper limit."""
 
-
-def _kappa(truth: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> float:
-    return cohen_kappa(to_bins(truth), to_bins(found))
+UNDEFINED: Final = "the statistic is undefined for these scores"
 
 
-def _icc(truth: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> float:
-    return icc_a1(np.stack([truth, found], axis=1))
+def _mse(truth: Floats, found: Floats) -> Estimator:
+    squares = (truth - found) ** 2
+    return lambda weights: (weights @ squares) / weights.sum(axis=1)
 
 
-STATISTICS: Final[dict[str, Statistic]] = {
-    "icc_a1": _icc,
-    "mse": mse,
-    "kappa4": _kappa,
-    "pk": prediction_probability,
+def _kappa(truth: Floats, found: Floats) -> Estimator:
+    cells = bin_tables(truth, found)
+    cost = costs(np.arange(N_BINS), None)
+    return lambda weights: kappa_of_tables((weights @ cells).reshape(-1, N_BINS, N_BINS), cost)
+
+
+def _icc(form: Form) -> Callable[[Floats, Floats], Estimator]:
+    def make(truth: Floats, found: Floats) -> Estimator:
+        table = np.stack([truth, found], axis=1)
+        return lambda weights: FORMULAS[form](mean_squares(table, weights))
+
+    return make
+
+
+def _pk(truth: Floats, found: Floats) -> Estimator:
+    return lambda weights: pk_of_draws(truth, found, weights)
+
+
+STATISTICS: Final[Mapping[str, tuple[Callable[[Floats, Floats], Estimator], Scale]]] = {
+    "mse": (_mse, POSITIVE),
+    "kappa4": (_kappa, CORRELATION),
+    "icc_a1": (_icc(Form.ICC_A1), CORRELATION),
+    "icc_c1": (_icc(Form.ICC_C1), CORRELATION),
+    "pk": (_pk, SHARE),
 }
+"""Truth and scores to an estimator, and the scale its interval is made on."""
+
+FIGURES: Final = ("icc_a1", "mse", "kappa4", "pk")
+"""Of these, those of a card."""
 
 
 def figures(
-    truth: npt.ArrayLike,
-    found: npt.ArrayLike,
-    patients: Sequence[str],
-    *,
-    draws: int = 1000,
-    seed: int = 0,
+    truth: npt.ArrayLike, found: npt.ArrayLike, patients: Sequence[str]
 ) -> dict[str, Interval]:
     """ICC(A,1), MSE, kappa on 4 bins and PK with 95 % intervals.
 
@@ -52,8 +70,6 @@ def figures(
         Cellularity, 0 to 1.
     patients : sequence of str, length n
         The bootstrap draws patients, with all their patches.
-    draws : int
-    seed : int
 
     Returns
     -------
@@ -61,19 +77,13 @@ def figures(
         Statistic to (value, low, high); NaN where it is undefined.
     """
     truth, found = np.asarray(truth, float), np.asarray(found, float)
-    names, patient = np.unique(np.asarray(patients), return_inverse=True)
-    rows_of = [np.flatnonzero(patient == k) for k in range(len(names))]
-    rng = np.random.default_rng(seed)
-    samples = [
-        np.concatenate([rows_of[k] for k in rng.integers(len(names), size=len(names))])
-        for _ in range(draws)
-    ]
+    resampler = Resampler.over(patients)
     out: dict[str, Interval] = {}
-    for name, statistic in STATISTICS.items():
-        values = np.array([statistic(truth[rows], found[rows]) for rows in samples])
-        values = values[np.isfinite(values)]
-        low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (np.nan, np.nan)
-        out[name] = (float(statistic(truth, found)), float(low), float(high))
+    for name in FIGURES:
+        make, scale = STATISTICS[name]
+        one = bootstrapped(make(truth, found), resampler, UNDEFINED, scale)
+        value, low, high = (np.nan if v is None else v for v in (one.value, one.low, one.high))
+        out[name] = (value, low, high)
     return out
 
 

@@ -1,5 +1,6 @@
 """What a recalibration found, in words: its card, and what the command says."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -171,8 +172,8 @@ def _row(method: str, one: Method) -> str:
 
 
 def _bracketed(values: tuple[float, float, float], digits: int) -> str:
-    value, low, high = values
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    value, low, high = ("-" if math.isnan(v) else f"{v:.{digits}f}" for v in values)
+    return f"{value} [{low}, {high}]"
 
 
 def _knots(method: str, calibration: Calibration) -> str:

@@ -1,6 +1,6 @@
 """Figures of a row with their 95 % intervals, by bootstrap over patients (METHODS 6)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,20 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cellularity_core.agreement import Resampler, Statistic
-from cellularity_core.agreement.bins import N_BINS
 from cellularity_core.agreement.bootstrap import Estimator, bootstrapped
-from cellularity_core.agreement.icc import FORMULAS, Form
-from cellularity_core.agreement.kappa import bin_tables, costs, kappa_of_tables
-from cellularity_core.agreement.paired import pk_of_draws
-from cellularity_core.agreement.scales import CORRELATION, POSITIVE, SHARE, Scale
-from cellularity_core.agreement.variance import mean_squares
+from cellularity_core.agreement.scales import SHARE
 from cellularity_core.conventions import CHANNELS
 from cellularity_core.errors import DataError
-from cellularity_core.evaluation import auc
+from cellularity_core.evaluation import STATISTICS, UNDEFINED, auc
 
 Floats = npt.NDArray[np.float64]
 
-UNDEFINED: Final = "the statistic is undefined for these scores"
 MEAN: Final = "mean over pathologists"
 
 
@@ -46,38 +40,6 @@ class Scored:
     field: str
     value: float
 
-
-def _mse(truth: Floats, found: Floats) -> Estimator:
-    squares = (truth - found) ** 2
-    return lambda weights: (weights @ squares) / weights.sum(axis=1)
-
-
-def _kappa(truth: Floats, found: Floats) -> Estimator:
-    cells = bin_tables(truth, found)
-    cost = costs(np.arange(N_BINS), None)
-    return lambda weights: kappa_of_tables((weights @ cells).reshape(-1, N_BINS, N_BINS), cost)
-
-
-def _icc(form: Form) -> Callable[[Floats, Floats], Estimator]:
-    def make(truth: Floats, found: Floats) -> Estimator:
-        table = np.stack([truth, found], axis=1)
-        return lambda weights: FORMULAS[form](mean_squares(table, weights))
-
-    return make
-
-
-def _pk(truth: Floats, found: Floats) -> Estimator:
-    return lambda weights: pk_of_draws(truth, found, weights)
-
-
-STATISTICS: Final[Mapping[str, tuple[Callable[[Floats, Floats], Estimator], Scale]]] = {
-    "mse": (_mse, POSITIVE),
-    "kappa4": (_kappa, CORRELATION),
-    "icc_a1": (_icc(Form.ICC_A1), CORRELATION),
-    "icc_c1": (_icc(Form.ICC_C1), CORRELATION),
-    "pk": (_pk, SHARE),
-}
-"""Truth and scores to an estimator, and the scale its interval is made on."""
 
 NAMES: Final = {
     "mse": "MSE",
