@@ -65,7 +65,10 @@ def test_intervals_of_few_patients_hold_the_truth():
         return truth, np.clip(truth + rng.normal(0, 0.11, n), 0, 1)
 
     truth, found = sample(200_000)
-    true = {"mse": np.mean((truth - found) ** 2), "icc_a1": icc_a1(np.stack([truth, found], axis=1))}
+    true = {
+        "mse": np.mean((truth - found) ** 2),
+        "icc_a1": icc_a1(np.stack([truth, found], axis=1)),
+    }
     held = {name: 0 for name in true}
     for _ in range(200):
         one = figures(*sample(12), [str(k) for k in range(12)])
