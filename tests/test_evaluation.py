@@ -69,7 +69,7 @@ def test_intervals_of_few_patients_hold_the_truth():
         "mse": np.mean((truth - found) ** 2),
         "icc_a1": icc_a1(np.stack([truth, found], axis=1)),
     }
-    held = {name: 0 for name in true}
+    held = dict.fromkeys(true, 0)
     for _ in range(200):
         one = figures(*sample(12), [str(k) for k in range(12)])
         for name, value in true.items():
