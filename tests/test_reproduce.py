@@ -12,15 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from pypdf import PdfReader
-from reproduce_support import few_patches, one_thread, outcomes_of, request, tiny
+from reproduce_support import CPU, few_patches, one_thread, outcomes_of, request, tiny
 
+from cellularity_core.datasets import load
 from cellularity_core.errors import DataError
 from cellularity_core.reproduce import kept, learning
 from cellularity_core.reproduce.estimate import Timings
 from cellularity_core.reproduce.outcome import Outcome
-from cellularity_core.reproduce.run import reproduce
+from cellularity_core.reproduce.run import LOCK_FILE, reproduce
+from cellularity_core.training.images import load_images
+from cellularity_core.training.loop import Compute
 from cellularity_core.training.recipes import Boosting, Recipe
+from cellularity_core.training.targets import patch_target
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -197,9 +202,34 @@ def test_other_settings_need_another_folder(
             return replace(chosen, boosting=Boosting(views=8, rounds=16))
         return chosen
 
+    in_bf16 = Compute(CPU.device, bf16=True)
+    assert reproduce(request(patches, made, ["gbt-random"], compute=in_bf16)) == 1
+    assert "in another precision" in outcomes["gbt-random"].reason
     assert reproduce(request(patches, made, ["gbt-random"], recipes=other)) == 1
     assert outcomes["gbt-random"].status == "failed"
     assert "other settings" in outcomes["gbt-random"].reason
+
+
+def test_two_at_once_in_a_folder_are_refused(made: Path, patches: Path) -> None:
+    with FileLock(made / LOCK_FILE), pytest.raises(DataError, match="Another reproduction is at"):
+        reproduce(request(patches, made, ["gbt-random"]))
+
+
+def test_changed_classes_are_other_data(made: Path, patches: Path, tmp_path: Path) -> None:
+    """Also where weak TC stays as it was: a lymphocyte becomes stromal."""
+    changed = shutil.copytree(patches, tmp_path / "changed")
+    for labels in (changed / "labels").iterdir():
+        rows = [line.split() for line in labels.read_text().splitlines()]
+        swap = {"1": "3", "3": "1"}
+        text = "\n".join(f"{x} {y} {swap.get(c, c)}" for x, y, c in rows)
+        labels.write_text(f"{text}\n")
+    truths = [
+        [patch_target(item) for item in load_images(load(f"brca-m2c:{folder}"))]
+        for folder in (patches, changed)
+    ]
+    assert truths[0] == truths[1]
+    with pytest.raises(DataError, match="plan of other data"):
+        reproduce(request(changed, made, ["gbt-random"]))
 
 
 class _Page(HTMLParser):

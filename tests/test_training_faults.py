@@ -12,6 +12,7 @@ from cellularity_core.datasets import Sample
 from cellularity_core.errors import DataError, ModelError
 from cellularity_core.masks import segmentation_target
 from cellularity_core.points import NucleiPoints
+from cellularity_core.reproduce.kept import save_scores
 from cellularity_core.training import plan
 from cellularity_core.training.activations import Activations
 from cellularity_core.training.images import Loaded
@@ -62,6 +63,30 @@ def test_a_training_that_diverges_ends_there(tmp_path):
     with pytest.raises(ModelError, match="diverged"):
         run(tmp_path, lambda model, x: model(x).mean() * torch.nan)
     assert not (tmp_path / "done.json").exists()
+
+
+def test_an_epoch_whose_measure_is_no_number_is_never_the_best(tmp_path):
+    measures = iter([torch.nan, 0.3, torch.nan, 0.2, 0.4])
+    found = fit(
+        nn.Linear(1, 1),
+        out=tmp_path,
+        schedule=Schedule(5, rate=0.0, keep_best=True),
+        compute=CPU,
+        batches=lambda epoch: [torch.ones(2, 1)],
+        steps=1,
+        loss=lambda model, x: 0 * model(x).mean(),
+        validate=lambda model, epoch: {"mse": float(next(measures))},
+        monitor=("mse", "min"),
+        description={},
+    )
+    assert (found["epoch"], found["mse"]) == (4, 0.2)
+
+
+def test_scores_that_are_no_numbers_are_no_result(tmp_path):
+    items = [Loaded(Sample(Path("x"), n, "p", "s"), np.zeros((4, 4, 3), np.uint8)) for n in "ab"]
+    with pytest.raises(ModelError, match=r"1 of 2 scores .* diverged"):
+        save_scores(tmp_path, items, [0.5, float("nan")])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_loss_is_the_mean_of_the_batches_that_there_were(tmp_path):

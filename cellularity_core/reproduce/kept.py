@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from cellularity_core.errors import ModelError
 from cellularity_core.export import csv_text
 from cellularity_core.reproduce.material import truth_of
 from cellularity_core.reproduce.measure import Overlap, Scored
@@ -26,8 +27,20 @@ OVERLAP_COLUMNS: Final = ("name", "patient", "both", "either")
 
 
 def save_scores(folder: Path, items: Sequence[Loaded], values: Sequence[float]) -> None:
-    """Write the scores of patches; NaN, where there is no tissue, as 0."""
-    found = np.nan_to_num(np.asarray(values, float), nan=0.0).clip(0.0, 1.0)
+    """Write the scores of patches, cut to [0, 1].
+
+    Raises
+    ------
+    ModelError
+        If one is no number, as those of a network that has diverged are.
+    """
+    found = np.asarray(values, float)
+    if count := int(np.count_nonzero(~np.isfinite(found))):
+        raise ModelError(
+            f"{count} of {len(found)} scores of '{folder.name}' are no numbers: the training has "
+            "diverged. Lower its learning rate in the recipe, remove the folder, and begin it anew."
+        )
+    found = found.clip(0.0, 1.0)
     rows = [
         {
             "name": item.sample.name,

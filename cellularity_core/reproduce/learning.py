@@ -283,7 +283,8 @@ class Runner:
         folder = self.folder(row.name, split)
         classical.train(split.training, seed=self.seed, out=folder)
         items = self.to_score(split)
-        save_scores(folder, items, classical.load(folder).predict(items).tolist())
+        found = classical.load(folder).predict(items)
+        save_scores(folder, items, np.nan_to_num(found, nan=0.0).tolist())  # NaN: no tissue
 
     def _usable(self, split: Split) -> list[Loaded]:
         usable = self.material.regressed(split.training)
@@ -347,8 +348,8 @@ class Runner:
         Raises
         ------
         ModelError
-            If the folder holds a run of other settings, data or patients, or the recipe
-            has what no row is trained by.
+            If the folder holds a run of other settings, data or patients, on another device
+            or in another precision, or the recipe has what no row is trained by.
         """
         if row.kind == "direct":
             self.direct_settings(row)
@@ -360,7 +361,8 @@ class Runner:
             self._match(folder, wanted, ROW)
 
     def _match(self, folder: Path, wanted: dict[str, Any], name: str = SETTINGS) -> None:
-        plain = {"seed": self.seed, "epochs_scale": self.epochs_scale, **wanted}
+        compute = {"device": self.compute.device.type, "bf16": self.compute.bf16}
+        plain = {"seed": self.seed, "epochs_scale": self.epochs_scale, **compute, **wanted}
         text = json.dumps(plain, default=dataclasses.asdict, indent=1)
         path = folder / name
         if not path.exists():
@@ -368,8 +370,8 @@ class Runner:
             write(path, text)
         elif path.read_text(encoding="utf-8") != text:
             raise ModelError(
-                f"'{folder}' holds a run of other settings, data or patients; choose another "
-                "folder with --out, or remove that one."
+                f"'{folder}' holds a run of other settings, data or patients, on another device or "
+                "in another precision; choose another folder with --out, or remove that one."
             )
 
     def _measure_overlaps(

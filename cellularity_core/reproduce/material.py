@@ -13,14 +13,24 @@ from cellularity_core.conventions import WEAK_SCALE
 from cellularity_core.datasets import Sample, load, patient_folds
 from cellularity_core.errors import DataError
 from cellularity_core.export import csv_text
-from cellularity_core.training.images import Loaded, load_images
+from cellularity_core.training.images import Loaded, item_digest, load_images
 from cellularity_core.training.targets import graded, is_weak, patch_target, regressed, scale_of
 
 log = logging.getLogger(__name__)
 
 NAMED: Final = 5
 """Patches that a refusal names before it counts."""
-LIST_COLUMNS: Final = ("kind", "name", "patient", "role", "truth", "n_points", "field", "sha256")
+LIST_COLUMNS: Final = (
+    "kind",
+    "name",
+    "patient",
+    "role",
+    "truth",
+    "n_points",
+    "field",
+    "sha256",
+    "known_sha256",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,8 @@ class Material:
         return regressed(items, self.is_weak)
 
     def data_list(self) -> str:
-        """Every image with its checksum, patient and truth, as CSV."""
+        """Every image with its checksum, patient and truth, and a checksum of all that is known of
+        it (classes of its points too), as CSV."""
         roles: dict[str, list[str]] = {item.sample.name: [] for item in self.items}
         graded = {item.sample.name for item in self.graded(self.items)}
         for split in self.splits:
@@ -113,6 +124,7 @@ class Material:
                     "n_points": "" if points is None else len(points.label),
                     "field": sample.field or "",
                     "sha256": _checksum(item),
+                    "known_sha256": item_digest(item),
                 }
             )
         return csv_text(rows, LIST_COLUMNS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from cellularity_core.errors import CellularityError, DataError
@@ -25,6 +26,7 @@ from cellularity_core.training.recipes import recipe
 log = logging.getLogger("cellularity_core.reproduce")
 
 LOG_FILE: Final = "log.txt"
+LOCK_FILE: Final = ".lock"
 DATA_LIST: Final = "data.csv"
 NO_WEIGHTS: Final = "not run: weights unavailable"
 
@@ -93,9 +95,25 @@ def reproduce(request: Request, *, only_estimate: bool = False) -> int:
     Raises
     ------
     CellularityError
-        If the data cannot be used, or the folder holds a plan of other data or settings.
+        If the data cannot be used, or the folder holds a plan of other data or settings or
+        is being worked in.
     """
     request.out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(request.out / LOCK_FILE)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise DataError(
+            f"Another reproduction is at work in '{request.out}'; wait until it has ended, or "
+            "choose another folder with --out."
+        ) from None
+    try:
+        return _logged(request, only_estimate)
+    finally:
+        lock.release()
+
+
+def _logged(request: Request, only_estimate: bool) -> int:
     handler = logging.FileHandler(request.out / LOG_FILE, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("cellularity_core")

@@ -67,11 +67,13 @@ def data_checksum(**sides: Sequence[Loaded]) -> str:
     str
         16 hexadecimal digits.
     """
-    found = [f"{side} {_digest(item)}" for side, items in sides.items() for item in items]
+    found = [f"{side} {item_digest(item)}" for side, items in sides.items() for item in items]
     return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16]
 
 
-def _digest(item: Loaded) -> str:
+def item_digest(item: Loaded) -> str:
+    """SHA-256 of an image and of everything that is known of it: name, patient, scores, field,
+    um per pixel, points and their classes."""
     sample = item.sample
     known = (sample.name, sample.patient, sample.scores, sample.field, sample.mpp)
     digest = hashlib.sha256(repr((known, pixel_digest(item.pixels))).encode())

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -295,7 +296,7 @@ def _better(
     if monitor is None:
         return last
     name, sense = monitor
-    if name not in row:
+    if not math.isfinite(row.get(name, math.nan)):
         return last and not best
     if name not in best:
         return True
