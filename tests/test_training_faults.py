@@ -46,16 +46,19 @@ def test_two_images_of_one_name_are_refused(tmp_path, monkeypatch):
         plan.Plan(out=tmp_path, data=["one", "two"], recipe_name="breast-1", compute=CPU)
 
 
-def run(out: Path, loss, batches: int = 2, steps: int = 2) -> dict[str, float]:
+def run(
+    out: Path, loss, batches: int = 2, steps: int = 2, *, keep_best: bool = False, **options
+) -> dict[str, float]:
     return fit(
         nn.Linear(1, 1),
         out=out,
-        schedule=Schedule(1, rate=0.0),
+        schedule=Schedule(1, rate=0.0, keep_best=keep_best),
         compute=CPU,
         batches=lambda epoch: [torch.ones(2, 1)] * batches,
         steps=steps,
         loss=loss,
         description={},
+        **options,
     )
 
 
@@ -87,6 +90,24 @@ def test_scores_that_are_no_numbers_are_no_result(tmp_path):
     with pytest.raises(ModelError, match=r"1 of 2 scores .* diverged"):
         save_scores(tmp_path, items, [0.5, float("nan")])
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_spoiled_by_the_last_step_are_no_finished_training(tmp_path):
+    """The root of 0 has a loss of 0, and a slope that is no number."""
+    with pytest.raises(ModelError, match="diverged: its weights are no numbers after epoch 1"):
+        run(tmp_path, lambda model, x: (0 * model(x)).square().sum().sqrt(), batches=1, steps=1)
+    assert not (tmp_path / "done.json").exists() and not (tmp_path / "best.pt").exists()
+
+
+def test_no_epoch_is_the_best_by_a_figure_that_is_no_number(tmp_path):
+    chosen = {"keep_best": True, "monitor": ("mse", "min")}
+    with pytest.raises(ModelError, match="diverged: its mse is no number in any epoch"):
+        run(tmp_path, squared, validate=lambda model, epoch: {"mse": np.nan}, **chosen)
+    assert not (tmp_path / "done.json").exists()
+
+
+def squared(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return model(x).square().mean()
 
 
 def test_the_loss_is_the_mean_of_the_batches_that_there_were(tmp_path):

@@ -156,7 +156,8 @@ def fit(
     Raises
     ------
     ModelError
-        If what is to be gone on with was made with other settings or data.
+        If what is to be gone on with was made with other settings or data, or the training
+        diverges; then there is no ``done.json``.
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, {"schedule": dataclasses.asdict(schedule), "steps": steps, **description}, resume)
@@ -206,16 +207,15 @@ def fit(
                 with compute.autocast():
                     value = loss(model, batch)
                 if not torch.isfinite(value):
-                    raise ModelError(
-                        f"The loss of '{out.name}' is no number in epoch {epoch + 1}: the training "
-                        "has diverged. Lower its learning rate in the recipe, and begin it anew."
-                    )
+                    raise _diverged(out, f"loss is no number in epoch {epoch + 1}")
                 optimiser.zero_grad(set_to_none=True)
                 value.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(trained, 5.0)
                 optimiser.step()
                 total += float(value.detach())
                 bar.update(task, advance=1, epoch=epoch + 1, loss=total / (step + 1))
+            if not _is_finite(model):  # by its last step, whose outcome no loss has seen
+                raise _diverged(out, f"weights are no numbers after epoch {epoch + 1}")
             model.eval()
             metrics = dict(validate(model, epoch)) if validate else {}
             row = {"epoch": epoch + 1.0, "loss": total / max(1, step + 1), **metrics}
@@ -234,6 +234,8 @@ def fit(
                     "best": best,
                 },
             )
+    if schedule.keep_best and monitor and not math.isfinite(best.get(monitor[0], 0.0)):
+        raise _diverged(out, f"{monitor[0]} is no number in any epoch")
     model.load_state_dict(load_weights(out / BEST)["model"])
     (out / DONE).write_text(json.dumps(best, indent=1))
     (out / CHECKPOINT).unlink(missing_ok=True)
@@ -285,6 +287,19 @@ def save_weights(path: Path, state: Mapping[str, Any]) -> None:
 
 def _plain(description: Mapping[str, Any]) -> dict[str, Any]:
     return {"description": json.loads(json.dumps(description))}
+
+
+def _is_finite(model: nn.Module) -> bool:
+    """Whether every weight and every running mean is a number."""
+    state = model.state_dict().values()
+    return all(bool(torch.isfinite(one).all()) for one in state if one.is_floating_point())
+
+
+def _diverged(out: Path, what: str) -> ModelError:
+    return ModelError(
+        f"The training of '{out.name}' has diverged: its {what}. Lower its learning rate in the "
+        "recipe, and begin it anew."
+    )
 
 
 def _better(
