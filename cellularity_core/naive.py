@@ -19,9 +19,9 @@ from cellularity_core.features import AREA_THRESHOLDS
 from cellularity_core.masks import tissue_mask
 from cellularity_core.model_store import ModelSet
 from cellularity_core.openmp import import_lightgbm
+from cellularity_core.passes import VIEWS
 from cellularity_core.patch import Patch
 from cellularity_core.resample import resize
-from cellularity_core.scorer import VIEWS
 from cellularity_core.training.packaging import load_network
 
 Maps = npt.NDArray[np.float32]

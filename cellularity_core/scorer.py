@@ -7,76 +7,35 @@ there is no second path. Importing this module loads no training library.
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cellularity_core import quality, tiling
+from cellularity_core import quality
 from cellularity_core.boosting import BoostedTrees
 from cellularity_core.conventions import DEFAULT_SET, FEATURE_MPP, METHODS
 from cellularity_core.engine import (
-    CompiledNetwork,
     Network,
-    TorchNetwork,
     resolve_device,
     resolve_precision,
 )
 from cellularity_core.errors import ModelError
 from cellularity_core.features import features
-from cellularity_core.masks import tissue_mask
 from cellularity_core.memory import give_back_memory
 from cellularity_core.model_store import ModelSet, open_set
 from cellularity_core.nuclei import detect_nuclei, rescaled
+from cellularity_core.passes import VIEWS, Networks, Pass
 from cellularity_core.patch import Patch
-from cellularity_core.resample import resample, resample_maps, resize_maps
+from cellularity_core.resample import resample_maps, resize_maps
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
-from cellularity_core.saliency import PlaceMap, place_map, tissue_cells
-from cellularity_core.threads import give_way, usable_cores
+from cellularity_core.saliency import PlaceMap
+from cellularity_core.threads import usable_cores
 
 Maps = npt.NDArray[np.float32]
-
-VIEWS: Final = ((), (2,), (1,), (1, 2))
-"""Test-time views: the axes of tiles (B, H, W, 3) that are flipped."""
-
-EVEN: Final = 2
-"""Sides of tiles of networks that give a score only. In bfloat16 OpenVINO 2026.4 is wrong by
-up to 0.13 where a side is odd, and by 0.001 (at most 0.01) where both are even."""
-
-SAME_MPP: Final = 0.02
-"""Relative difference of pixel size below which a patch is not resampled."""
-
-
-class _Seen(NamedTuple):
-    """What a network says of one tile in one view, turned back; what it has not is None."""
-
-    score: float | None
-    maps: Maps | None
-    places: Maps | None
-
-
-@dataclass(slots=True)
-class _Job:
-    """A patch on its way through the networks."""
-
-    patch: Patch
-    quality: Quality
-    pixels: npt.NDArray[np.uint8]
-    tiles: list[tiling.Tile]
-    cells: npt.NDArray[np.float64]
-    """Of `saliency.tissue_cells`."""
-    started: float
-    outputs: dict[str, list[list[Future[_Seen]]]]
-    """By network, view and tile."""
-
-    @property
-    def tissue(self) -> float:
-        """Share of the patch that is tissue, in (0, 1]; 1 where there is none at all."""
-        return float(self.cells.sum() / (self.pixels.shape[0] * self.pixels.shape[1]))
 
 
 class Scorer:
@@ -120,15 +79,18 @@ class Scorer:
         self._threads = threads or usable_cores()
         # OpenCV's own threads would take the cores from the networks
         cv2.setNumThreads(1)
-        first = give_way if gives_way else None
-        self._pool = ThreadPoolExecutor(self._threads, "network", first)
-        # LightGBM takes as long to import as the networks to compile, which starts the threads
-        # that they run on: these give way where the one that compiles does.
-        names = dict.fromkeys(self._network_of.values())
-        with ThreadPoolExecutor(len(names) + 1, initializer=first) as loading:
-            trees = loading.submit(BoostedTrees.load, model_set.file("gbt.txt"))
-            networks = {name: loading.submit(self._network, name) for name in names}
-            self._networks: dict[str, Network] = {k: f.result() for k, f in networks.items()}
+        # LightGBM takes as long to import as the networks to compile.
+        with ThreadPoolExecutor(1) as aside:
+            trees = aside.submit(BoostedTrees.load, model_set.file("gbt.txt"))
+            self._networks = Networks(
+                model_set,
+                dict.fromkeys(self._network_of.values()),
+                device=self.device,
+                precision=self.precision,
+                threads=self._threads,
+                views=self.views,
+                gives_way=gives_way,
+            )
             self._trees = trees.result()
 
     @classmethod
@@ -195,13 +157,14 @@ class Scorer:
         ------
         PatchResult
         """
-        waiting: deque[_Job] = deque()
+        waiting: deque[tuple[Pass, Quality]] = deque()
         for patch in patches:
-            waiting.append(self._submit(patch))
+            # judged while the networks are at work
+            waiting.append((self._networks.begin(patch), quality.assess(patch)))
             if len(waiting) > self._threads:
-                yield self._finish(waiting.popleft(), maps)
+                yield self._finish(*waiting.popleft(), maps)
         while waiting:
-            yield self._finish(waiting.popleft(), maps)
+            yield self._finish(*waiting.popleft(), maps)
 
     def places(self, patch: Patch) -> dict[str, PlaceMap]:
         """Where in a patch each network finds its score; made on demand.
@@ -216,9 +179,9 @@ class Scorer:
             By method, for those whose score is the mean of the scores of places; on the
             scale of the network, before any `calibration`.
         """
-        job = self._submit(patch)
+        begun = self._networks.begin(patch)
         return {
-            method: self._placed(job, name, job.outputs[name])
+            method: begun.places(name)
             for method, name in self._network_of.items()
             # The trees may look through a network that has a score of its own.
             if method != "gbt" and method in self.methods and self._networks[name].has_places
@@ -237,59 +200,21 @@ class Scorer:
 
         Not while a patch is being scored.
         """
-        for network in self._networks.values():
-            network.release()
+        self._networks.release()
         give_back_memory()
 
-    def _network(self, name: str) -> Network:
-        described = dict(self.model_set.manifest["networks"][name])
-        weights = self.model_set.file(f"{name}.safetensors")
-        if self.device == "cuda":
-            return TorchNetwork(described, weights, self.device)
-        graph = self.model_set.file(f"{name}.onnx")
-        return CompiledNetwork(graph, self._threads, self.precision)
-
-    def _stride(self, name: str) -> int:
-        """Of what sides of a tile are multiples; a score alone needs no more than even ones."""
-        kind = self.model_set.manifest["networks"][name]["kind"]
-        return EVEN if kind == "direct" else tiling.STRIDE
-
-    def _pixels(self, patch: Patch) -> npt.NDArray[np.uint8]:
-        """A patch at the set's pixel size."""
-        factor = patch.mpp / self.model_set.mpp
-        return patch.pixels if abs(factor - 1) < SAME_MPP else resample(patch.pixels, factor)
-
-    def _submit(self, patch: Patch) -> _Job:
-        started = time.perf_counter()
-        pixels = self._pixels(patch)
-        plan = tiling.plan(*pixels.shape[:2])
-        cuts = {
-            stride: [tiling.cut(pixels, tile, stride)[None] for tile in plan]
-            for stride in (tiling.STRIDE, EVEN)
-        }
-        outputs = {
-            name: [
-                [self._pool.submit(_run, network, cut, axes) for cut in cuts[self._stride(name)]]
-                for axes in VIEWS[: self.views]
-            ]
-            for name, network in self._networks.items()
-        }
-        # judged while the networks are at work
-        cells = tissue_cells(tissue_mask(pixels, self.model_set.mpp))
-        return _Job(patch, quality.assess(patch), pixels, plan, cells, started, outputs)
-
-    def _finish(self, job: _Job, keep_maps: bool) -> PatchResult:
-        patch = job.patch
+    def _finish(self, begun: Pass, judged: Quality, keep_maps: bool) -> PatchResult:
+        patch = begun.patch
         seen = self._network_of["gbt"]
-        views = {seen: self._maps(job, seen)}
+        views = {seen: begun.maps(seen)}
         shown: list[str] = [m for m in ("gbt", "cascade") if keep_maps and m in self.methods]
         for name in {self._network_of[m] for m in shown} - {seen}:
-            views[name] = self._maps(job, name)
-        seconds = {"networks": time.perf_counter() - job.started}
+            views[name] = begun.maps(name)
+        seconds = {"networks": time.perf_counter() - begun.started}
         began = time.perf_counter()
         at_feature_size = [self._feature_map(m) for m in views[seen]]
         # of the tissue: bare glass would thin out every area, sum and count
-        table = np.stack([features(m) for m in at_feature_size]) / job.tissue
+        table = np.stack([features(m) for m in at_feature_size]) / begun.tissue
         seconds["features"] = time.perf_counter() - began
 
         began = time.perf_counter()
@@ -305,8 +230,8 @@ class Scorer:
 
         for method, network in self._network_of.items():
             if method != "gbt":
-                raw[method] = self._patch_score(job, network)
-        blank = "no-tissue" in job.quality.flags
+                raw[method] = begun.scores(network)
+        blank = "no-tissue" in judged.flags
         means = {
             m: np.mean([raw[p].clip(0, 1) for p in parts], axis=0)
             for m, parts in self._parts.items()
@@ -315,7 +240,6 @@ class Scorer:
             m: Score(None, None, None) if blank else self._score(m, views)
             for m, views in means.items()
         }
-        judged = job.quality
         if patch.sha256 in self._met:
             judged = quality.with_flag(judged, "learnt-from")
         if not blank and any(self._is_beyond(m, one) for m, one in means.items()):
@@ -327,7 +251,7 @@ class Scorer:
             small.setdefault(name, self._feature_map(mean))
         activations = {m: drawn[self._network_of[m]] for m in shown}
         feature_maps = {m: small[self._network_of[m]] for m in shown}
-        seconds["total"] = time.perf_counter() - job.started
+        seconds["total"] = time.perf_counter() - begun.started
         return PatchResult(
             image=patch.name,
             width=shape[1],
@@ -356,20 +280,6 @@ class Scorer:
             feature_maps=feature_maps,
         )
 
-    def _maps(self, job: _Job, name: str) -> list[Maps]:
-        """Blended maps of each view, at the set's pixel size."""
-        shape = job.pixels.shape[:2]
-
-        def maps_of(future: Future[_Seen]) -> Maps:
-            maps = future.result().maps
-            assert maps is not None
-            return maps
-
-        return [
-            tiling.blend(((t, maps_of(f)) for t, f in zip(job.tiles, view, strict=True)), *shape)
-            for view in job.outputs.get(name, ())
-        ]
-
     def _feature_map(self, maps: Maps) -> Maps:
         return resample_maps(maps, self.model_set.mpp / FEATURE_MPP)
 
@@ -385,29 +295,6 @@ class Scorer:
         )
         return rescaled(found, (shape[1] / small.shape[2], shape[0] / small.shape[1]))
 
-    def _patch_score(self, job: _Job, name: str) -> npt.NDArray[np.float64]:
-        """Score of each view, shape (V,): a share of the tissue, not of the glass about it."""
-        if self._networks[name].has_places:
-            return np.array([self._placed(job, name, [view]).mean for view in job.outputs[name]])
-        # A network that averages features has one word for a tile, glass and all.
-        weights = tiling.tissue_shares(job.pixels, job.tiles, self.model_set.mpp)
-        scores = [[future.result().score for future in view] for view in job.outputs[name]]
-        return np.array(scores, np.float64) @ weights
-
-    def _placed(self, job: _Job, name: str, views: Sequence[list[Future[_Seen]]]) -> PlaceMap:
-        """Scores of the places of a patch, the mean of these views."""
-        places = [
-            np.mean([f.result().places for f in tile], axis=0) for tile in zip(*views, strict=True)
-        ]
-        stride = self._stride(name)
-        return place_map(
-            job.tiles,
-            places,
-            job.cells,
-            padded=[tiling.padded(tile, stride) for tile in job.tiles],
-            factor=job.pixels.shape[1] / job.patch.pixels.shape[1],
-        )
-
     def _is_beyond(self, method: str, views: npt.NDArray[np.float64]) -> bool:
         calibration = self.model_set.calibration(method)
         return calibration is not None and calibration.is_beyond(float(views.mean()))
@@ -422,16 +309,6 @@ class Scorer:
             return Score(float(calibration(value)), *calibration.limits(value, spread, interval))
         low, high = interval.limits(value, spread)
         return Score(value, float(low), float(high))
-
-
-def _run(network: Network, tile: npt.NDArray[np.uint8], axes: tuple[int, ...]) -> _Seen:
-    """What a network says of a tile (1, H, W, 3) of which these axes are flipped."""
-    found = [o[0] for o in network.with_places(np.ascontiguousarray(np.flip(tile, axes)))]
-    # rows and columns are axes 1 and 2 of tiles, and the last two of what comes back
-    turned = tuple(axis - 3 for axis in axes)
-    places = np.flip(found.pop(), turned) if network.has_places else None
-    maps = next((np.flip(o, turned) for o in found if o.ndim == 3), None)
-    return _Seen(next((float(o) for o in found if o.ndim == 0), None), maps, places)
 
 
 def _mean(maps: Sequence[Maps]) -> Maps:

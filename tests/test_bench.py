@@ -14,7 +14,8 @@ from cellularity_core.cli import main
 from cellularity_core.conventions import METHODS
 from cellularity_core.engine import resolve_precision
 from cellularity_core.features import features
-from cellularity_core.scorer import VIEWS, Scorer
+from cellularity_core.passes import VIEWS
+from cellularity_core.scorer import Scorer
 
 
 def test_features_by_blob_log_are_our_features() -> None:

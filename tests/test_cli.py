@@ -24,11 +24,12 @@ from cellularity_core.conventions import METHODS
 from cellularity_core.export.sheets import pdf, sheet
 from cellularity_core.features import FEATURE_NAMES
 from cellularity_core.outputs import Writer
+from cellularity_core.passes import VIEWS
 from cellularity_core.patch import collect
 from cellularity_core.points import parse_points
 from cellularity_core.quality import FLAGS
 from cellularity_core.results import PatchResult
-from cellularity_core.scorer import VIEWS, Scorer
+from cellularity_core.scorer import Scorer
 from cellularity_core.synthetic import synthesise
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cellularity_core import engine, model_store, tiling
-from cellularity_core import scorer as scoring
+from cellularity_core import engine, model_store, passes, tiling
 from cellularity_core.conventions import METHODS
 from cellularity_core.datasets import Sample
 from cellularity_core.engine import CompiledNetwork, TorchNetwork
@@ -353,8 +352,8 @@ def test_methods_that_share_a_network_share_one_run_of_it(patches, monkeypatch):
         runs.append(id(network))
         return run(network, tile, axes)
 
-    run = scoring._run
-    monkeypatch.setattr(scoring, "_run", spied)
+    run = passes._run
+    monkeypatch.setattr(passes, "_run", spied)
     both = Scorer.open(methods=("gbt", "cascade"))
     assert both.model_set.network_of("gbt") == both.model_set.network_of("cascade") == "cascade"
     result = next(both.score(patches[:1]))
