@@ -36,6 +36,8 @@ class Sample:
         Unique within its data set.
     patient : str
         Who it is from; splits never part a patient.
+    patient_is_slide : bool
+        Whether nobody says who it is from, so that its slide stands for the patient.
     site : str
         Where it was stained and scanned; folds spread each site evenly.
     points : NucleiPoints or None
@@ -59,6 +61,7 @@ class Sample:
     scores: tuple[float, ...] = ()
     part: Part | None = None
     mpp: float = DEFAULT_MPP
+    patient_is_slide: bool = False
 
 
 def load(spec: str) -> list[Sample]:
@@ -81,7 +84,24 @@ def load(spec: str) -> list[Sample]:
     samples = LOADERS[kind](root)
     if not samples:
         raise DataError(f"The folder '{folder}' holds no image of {kind}; check its layout.")
+    for sentence in unknown_patients(samples):
+        log.warning("%s: %s", kind, sentence)
     return samples
+
+
+def unknown_patients(samples: Iterable[Sample]) -> list[str]:
+    """What reports and cards say where slides stand for patients; nothing where none does."""
+    slides = {s.patient for s in samples if s.patient_is_slide}
+    if not slides:
+        return []
+    one = len(slides) == 1
+    return [
+        f"No patient is known of {len(slides)} slide{'s' * (not one)}, so "
+        f"{'it counts as a patient' if one else 'each counts as a patient'}. Where one patient "
+        "has several slides, what is learnt from and what is measured may share that patient: "
+        "figures flatter and their intervals are too narrow. patient_ids.csv (columns slide, "
+        "patient_id) names the patients."
+    ]
 
 
 def brca_m2c(root: Path) -> list[Sample]:
@@ -152,10 +172,11 @@ def breastpathq(root: Path) -> list[Sample]:
     for labels, folder, part in parts:
         if not (root / labels).exists():
             continue
+        absent = []
         for number, row in enumerate(_rows(root / labels, ("slide", "rid")), start=2):
             image = root / folder / f"{row['slide']}_{row['rid']}.tif"
             if not os.path.exists(image):  # no error for a name too long, as of Path
-                log.warning("%s names %s, which is not there", labels, image.name)
+                absent.append(image.name)
                 continue
             slide = row["slide"]
             samples.append(
@@ -163,10 +184,16 @@ def breastpathq(root: Path) -> list[Sample]:
                     image=image,
                     name=image.stem,
                     patient=patients.get(slide, slide),
+                    patient_is_slide=slide not in patients,
                     site="breastpathq",
                     scores=_label_scores(row, f"{labels}, line {number}"),
                     part=part,
                 )
+            )
+        if absent:
+            log.warning(
+                "%s names %d patches that are not in %s, the first is %s",
+                *(labels, len(absent), folder, absent[0]),
             )
     for key in sorted((root / "cells").glob("*_key.xml")):
         image = key.with_name(key.name.replace("_key.xml", "_crop.tif"))
@@ -179,6 +206,7 @@ def breastpathq(root: Path) -> list[Sample]:
                 image=image,
                 name=image.stem,
                 patient=patients.get(slide, slide),
+                patient_is_slide=slide not in patients,
                 site="breastpathq",
                 points=read_points(key),
                 part="train",

@@ -48,6 +48,34 @@ def test_breastpathq_layout(breastpathq):
     np.testing.assert_array_equal(cell.points.xy, [[12, 20]])
 
 
+def test_slides_without_a_patient_are_told_once(breastpathq, caplog):
+    datasets.load(f"breastpathq:{breastpathq}")
+    (said,) = caplog.messages
+    assert "No patient is known of 1 slide, so it counts as a patient" in said
+    caplog.clear()
+    (breastpathq / "patient_ids.csv").unlink()
+    samples = datasets.load(f"breastpathq:{breastpathq}")
+    assert {s.patient for s in samples} == {"101", "102", "103", "201"}
+    (said,) = caplog.messages
+    assert "No patient is known of 4 slides, so each counts as a patient" in said
+
+
+def test_all_known_patients_leave_nothing_to_tell(breastpathq, caplog):
+    with (breastpathq / "patient_ids.csv").open("a") as file:
+        file.write("201,V\n")
+    assert datasets.unknown_patients(datasets.load(f"breastpathq:{breastpathq}")) == []
+    assert not caplog.messages
+
+
+def test_patches_that_are_not_there_are_told_together(breastpathq, caplog):
+    (breastpathq / "test_labels.csv").write_text("slide,rid,p1,p2\n301,1,0,0\n301,2,1,1\n")
+    samples = datasets.breastpathq(breastpathq)
+    assert not any(s.part == "test" for s in samples)
+    assert caplog.messages == [
+        "test_labels.csv names 2 patches that are not in test_patches, the first is 301_1.tif"
+    ]
+
+
 def test_one_column_p_is_read_too(breastpathq):
     (breastpathq / "val_labels.csv").write_text("Slide,RID,p\n201,1,0.4\n")
     assert {s.name: s for s in datasets.breastpathq(breastpathq)}["201_1"].scores == (0.4,)

@@ -1,5 +1,6 @@
 """Assembling a model set and its cards, from scores and recipes that are known."""
 
+import copy
 import csv
 import dataclasses
 import inspect
@@ -112,6 +113,18 @@ def test_a_set_knows_the_images_it_learnt_from(made: SimpleNamespace) -> None:
     known = {pixel_digest(one.pixels) for one in made.plan.items}
     assert set(made.manifest["learnt_from"]) == known
     assert f"The {len(known)} images that anything of the set was fitted to" in made.card
+
+
+def test_a_card_says_that_slides_stand_for_patients(made: SimpleNamespace, tmp_path: Path) -> None:
+    assert "No patient is known" not in made.card
+    one, *others = made.plan.items
+    sample = dataclasses.replace(one.sample, patient_is_slide=True)
+    plan = copy.copy(made.plan)
+    plan.items = [dataclasses.replace(one, sample=sample), *others]
+    cards.write(plan, made.manifest, tmp_path)
+    for name in ("README.md", "gbt.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "No patient is known of 1 slide, so it counts as a patient." in text
 
 
 def words(text: str) -> str:

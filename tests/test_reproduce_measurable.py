@@ -96,6 +96,7 @@ def test_each_part_has_the_figures_of_its_own_pathologists(
     assert any("1 image that the scale was fitted to has no part" in s for s in said)
     assert any("(train 1, validation and test 2)" in s for s in said)
     assert not any("recalibrate" in s for s in said)
+    assert any("No patient is known of 6 slides, so each counts as a patient" in s for s in said)
 
 
 def test_scores_are_kept_whatever_becomes_of_the_figures(

@@ -151,7 +151,8 @@ def test_tables_hold_the_papers_figures_and_name_the_scale() -> None:
     assert three.rows[1][3] == "0.689 [0.642, 0.734]"
     assert three.rows[1][5] == "0.883 [0.858, 0.905]"
     assert PAPER in two.note and "means over those against each pathologist" in two.note
-    each = tables.each_pathologist([done])
+    each = tables.each_pathologist([done], "TC of the test part")
+    assert each is not None and each.title == "Against each pathologist: TC of the test part"
     assert each is not None and [one[2] for one in each.rows] == ["pathologist 1", "pathologist 2"]
     rows = list(csv.DictReader(io.StringIO(tables.csv_rows([missing, done], "pathologist"))))
     assert {one["scale"] for one in rows} == {"pathologist"}

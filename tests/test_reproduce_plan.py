@@ -20,6 +20,7 @@ from cellularity_core.reproduce.learning import Runner
 from cellularity_core.reproduce.material import Material, Split, gather
 from cellularity_core.reproduce.outcome import Outcome
 from cellularity_core.reproduce.progress import PlanProgress
+from cellularity_core.reproduce.results import Provenance, report
 from cellularity_core.reproduce.rows import ROWS, select
 from cellularity_core.reproduce.run import reproduce
 from cellularity_core.training.images import Loaded
@@ -183,7 +184,10 @@ def test_official_parts_keep_patients_apart(
     assert not patients[0] & patients[1] and not patients[1] & patients[2]
     assert not patients[0] & patients[2]
     assert sum(i.sample.points is not None for i in split.measured) >= 2
-    assert "left out" in caplog.text
+    assert found.figure_word == "TC of the test part"
+    (said,) = found.remarks
+    assert said.startswith("1 image for training of 1 patient is left out")
+    assert said in caplog.text
 
 
 def official(
@@ -205,7 +209,7 @@ def official(
     return items
 
 
-def test_no_patient_whose_nuclei_are_measured_is_learnt_from(
+def test_nuclei_held_out_keep_no_scored_patch_from_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     official(monkeypatch, *(_loaded(f"cells{k}", f"a{k}") for k in range(6)))
@@ -214,10 +218,50 @@ def test_no_patient_whose_nuclei_are_measured_is_learnt_from(
     held = {item.sample.patient for item in split.measured if item.sample.points is not None}
     assert len(held) == 2
     learnt = {item.sample.name for item in split.training}
-    left = [k for k in range(6) if f"a{k}" not in held]
-    assert learnt == {f"{what}{k}" for what in ("train", "cells") for k in left}
+    assert {name for name in learnt if name.startswith("train")} == {f"train{k}" for k in range(6)}
+    left = {f"cells{k}" for k in range(6) if f"a{k}" not in held}
+    assert {name for name in learnt if name.startswith("cells")} == left
+    (said,) = found.remarks
+    assert "nuclei of 2 patients whose scored patches are learnt from" in said
     truths = {row["name"]: row["truth"] for row in csv.DictReader(io.StringIO(found.data_list()))}
     assert truths["train0"] == "0.2" and truths["cells0"] == ""  # never weak TC among scores
+
+
+def test_no_patient_whose_field_is_scored_is_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = (_loaded(f"field{k}", f"a{k}", pointed=False, field="benign") for k in range(6))
+    official(monkeypatch, *fields)
+    (split,) = gather(["breastpathq:x"], folds=3, fold_limit=1, seed=0).splits
+    held = {item.sample.patient for item in split.measured if item.sample.field}
+    assert len(held) == 2 and not held & {item.sample.patient for item in split.training}
+
+
+@pytest.mark.parametrize(
+    ("kept", "word", "where"),
+    [
+        (("train", "validation"), "TC of the validation part", "the validation part"),
+        (("train",), "TC", "folds by patient"),
+    ],
+)
+def test_that_there_is_no_test_part_heads_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: tuple[str, ...], word: str, where: str
+) -> None:
+    items = [
+        _loaded(f"{part}{k}", f"{part}{k}", pointed=False, scores=(0.2,), part=part)
+        for part in kept
+        for k in range(3)
+    ]
+    items[0] = replace(items[0], sample=replace(items[0].sample, patient_is_slide=True))
+    monkeypatch.setattr(material, "load", lambda _: [item.sample for item in items])
+    monkeypatch.setattr(material, "load_images", lambda _: items)
+    found = gather(["breastpathq:x"], folds=3, fold_limit=1, seed=0)
+    (tmp_path / "data.csv").write_text("")
+    provenance = Provenance("cellularity reproduce", 0, 1.0, 3, CPU, tmp_path / "data.csv")
+    made = report(Runner(found, tmp_path, CPU), [], provenance)
+    titles = [part.title for part in made.parts]
+    assert f"Table 2. MSE of {word}" in titles
+    assert any(title.startswith(f"Table 3. Agreement on {word}:") for title in titles)
+    assert "There is no test part" in made.warning and f"measured on {where};" in made.warning
+    assert "No patient is known of 1 slide, so it counts as a patient" in made.warning
 
 
 def test_measured_patches_that_a_pathologist_missed_are_named_before_training(

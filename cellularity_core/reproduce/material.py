@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from cellularity_core.conventions import WEAK_SCALE
-from cellularity_core.datasets import Sample, load, patient_folds
+from cellularity_core.datasets import Sample, load, patient_folds, unknown_patients
 from cellularity_core.errors import DataError
 from cellularity_core.export import csv_text
 from cellularity_core.training.images import Loaded, item_digest, load_images
@@ -69,6 +69,8 @@ class Material:
         One with official splits, else one a fold that is held out.
     measured_part : str
         Published part that is measured; empty where folds are.
+    remarks : tuple of str
+        What limits the figures or was left out of the data, in sentences.
     """
 
     specs: tuple[str, ...]
@@ -76,6 +78,7 @@ class Material:
     kinds: dict[str, str]
     splits: list[Split]
     measured_part: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_weak(self) -> bool:
@@ -90,6 +93,12 @@ class Material:
     def truth_word(self) -> str:
         """What a figure's axis calls the truth and the scores."""
         return WEAK_SCALE if self.is_weak else "TC"
+
+    @property
+    def figure_word(self) -> str:
+        """What tables call the truth: `truth_word`, and the published part it is of."""
+        part = f" of the {self.measured_part} part" if self.measured_part else ""
+        return f"{self.truth_word}{part}"
 
     def graded(self, items: Sequence[Loaded]) -> list[Loaded]:
         """Items whose cellularity is known on the scale of this material."""
@@ -175,11 +184,21 @@ def gather(specs: Sequence[str], *, folds: int, fold_limit: int, seed: int) -> M
     parts = {sample.part for sample in samples if sample.scores}
     measured_part = next((part for part in ("test", "validation") if part in parts), "")
     items = load_images(samples)
-    splits = (
-        [_official(items, measured_part, folds, seed)]
-        if measured_part
-        else [_held_out(items, fold, folds, seed) for fold in range(min(fold_limit, folds))]
-    )
+    said = []
+    if "test" not in parts and parts & {"train", "validation"}:
+        said.append(
+            "There is no test part (no patch of test_labels.csv is in test_patches), so scores are "
+            f"measured on {'the validation part' if measured_part else 'folds by patient'}; that "
+            "is not the result on the challenge's test part."
+        )
+    if measured_part:
+        official, more = _official(items, measured_part, folds, seed)
+        splits, said = [official], said + more
+    else:
+        splits = [_held_out(items, fold, folds, seed) for fold in range(min(fold_limit, folds))]
+    for sentence in said:
+        log.warning(sentence)
+    remarks = unknown_patients(samples) + said
     for split in splits:
         for side in ("training", "measured"):
             if not getattr(split, side):
@@ -188,7 +207,7 @@ def gather(specs: Sequence[str], *, folds: int, fold_limit: int, seed: int) -> M
                     "or fewer folds with --folds."
                 )
     _check_readers([item for split in splits for item in split.measured])
-    return Material(tuple(specs), items, kinds, splits, measured_part)
+    return Material(tuple(specs), items, kinds, splits, measured_part, tuple(remarks))
 
 
 def _check_readers(measured: Sequence[Loaded]) -> None:
@@ -214,7 +233,14 @@ def _held_out(items: Sequence[Loaded], fold: int, folds: int, seed: int) -> Spli
     )
 
 
-def _official(items: Sequence[Loaded], measured_part: str, folds: int, seed: int) -> Split:
+def _official(
+    items: Sequence[Loaded], measured_part: str, folds: int, seed: int
+) -> tuple[Split, list[str]]:
+    """The published split, and what is to be said of it.
+
+    Images without a score are dealt to folds. Nuclei that are held out measure no score,
+    so scored patches of their patients are learnt from as published.
+    """
     scored = [item for item in items if item.sample.scores]
     others = [item for item in items if not item.sample.scores]
     measured = [item for item in scored if item.sample.part == measured_part]
@@ -224,26 +250,43 @@ def _official(items: Sequence[Loaded], measured_part: str, folds: int, seed: int
         if item.sample.part == "validation" and measured_part != "validation"
     ]
     training = [item for item in scored if item.sample.part == "train"]
+    nuclei: list[Loaded] = []
     if others:
         rest = _held_out(others, 0, folds, seed)
         training += rest.training
-        measured += rest.measured
-    validation = _apart(validation, measured, "validation")
-    training = _apart(training, [*measured, *validation], "training")
-    return Split("official", training, validation, measured)
-
-
-def _apart(items: list[Loaded], held: Sequence[Loaded], side: str) -> list[Loaded]:
-    """Items of patients that are not held out."""
-    patients = {item.sample.patient for item in held}
-    kept = [item for item in items if item.sample.patient not in patients]
-    if len(kept) < len(items):
-        log.warning(
-            "%d images for %s are left out: their patients are also on a side kept apart from it",
-            len(items) - len(kept),
-            side,
+        nuclei = [item for item in rest.measured if not item.sample.field]
+        measured += [item for item in rest.measured if item.sample.field]
+    validation, of_validation = _apart(validation, measured, "validation")
+    training, of_training = _apart(training, [*measured, *validation], "training")
+    said = of_validation + of_training
+    if both := _patients(nuclei) & _patients([i for i in training if i.sample.scores]):
+        count = f"{len(both)} patient{'s' * (len(both) != 1)}"
+        said.append(
+            f"The Jaccard index is also measured on nuclei of {count} whose scored patches are "
+            "learnt from, as published. No segmentation learnt from nuclei of theirs, but SR "
+            "learnt from their scores, so its index after training may flatter."
         )
-    return kept
+    return Split("official", training, validation, [*measured, *nuclei]), said
+
+
+def _patients(items: Sequence[Loaded]) -> set[str]:
+    return {item.sample.patient for item in items}
+
+
+def _apart(
+    items: list[Loaded], held: Sequence[Loaded], side: str
+) -> tuple[list[Loaded], list[str]]:
+    """Items of patients that are not held out, and a sentence on the others."""
+    patients = _patients(held)
+    kept = [item for item in items if item.sample.patient not in patients]
+    if not (count := len(items) - len(kept)):
+        return kept, []
+    whose = len(_patients(items) & patients)
+    return kept, [
+        f"{count} image{'s' * (count != 1)} for {side} of {whose} patient{'s' * (whose != 1)} "
+        f"{'are' if count != 1 else 'is'} left out, as other images of the same patient are on a "
+        "side kept apart from it."
+    ]
 
 
 def halves(items: Sequence[Loaded], seed: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from cellularity_core.datasets import unknown_patients
 from cellularity_core.errors import DataError
 from cellularity_core.model_store import LEARNT, ModelSet
 from cellularity_core.patch import pixel_digest
@@ -82,7 +83,7 @@ def groups(material: Material, without: Mapping[str, str]) -> dict[str, set[str]
 
 def warnings(models: ModelSet, material: Material, without: Mapping[str, str]) -> list[str]:
     """What flatters, shifts or limits the figures, in sentences."""
-    said = []
+    said = unknown_patients(item.sample for item in material.items)
     reasons = list(without.values())
     if count := reasons.count(LEARNT):
         said.append(

@@ -93,6 +93,7 @@ def write_results(
             "patients": len({item.sample.patient for item in material.items}),
         },
         "splits": split_facts(material),
+        "warnings": list(material.remarks),
         "rows": [one.plain() for one in outcomes],
     }
     document = report(runner, outcomes, provenance)
@@ -126,11 +127,12 @@ def report(runner: Runner, outcomes: Sequence[Outcome], provenance: Provenance) 
     """The whole report as plain content."""
     material = runner.material
     word = material.truth_word
+    measured = material.figure_word
     found: list[Text | Table | Picture | None] = [
         tables.table_1(outcomes),
-        tables.table_2(outcomes, word),
-        tables.table_3(outcomes, word),
-        tables.each_pathologist(outcomes),
+        tables.table_2(outcomes, measured),
+        tables.table_3(outcomes, measured),
+        tables.each_pathologist(outcomes, measured),
         tables.field_table(outcomes, word),
         tables.missing(outcomes),
     ]
@@ -165,7 +167,7 @@ def report(runner: Runner, outcomes: Sequence[Outcome], provenance: Provenance) 
             ),
         ],
         parts=[part for part in found if part is not None],
-        warning=WEAK if material.is_weak else "",
+        warning=" ".join([*([WEAK] if material.is_weak else []), *material.remarks]),
         foot=f"{FOOT} {export.SOFTWARE}",
     )
 

@@ -117,7 +117,7 @@ def table_3(outcomes: Sequence[Outcome], word: str) -> Table:
     )
 
 
-def each_pathologist(outcomes: Sequence[Outcome]) -> Table | None:
+def each_pathologist(outcomes: Sequence[Outcome], word: str) -> Table | None:
     """The same figures against each pathologist; None where there is one truth."""
     rows = [
         (
@@ -138,7 +138,7 @@ def each_pathologist(outcomes: Sequence[Outcome]) -> Table | None:
     if not rows:
         return None
     return Table(
-        "Against each pathologist",
+        f"Against each pathologist: {word}",
         ("Model", "Start", "Truth", "MSE", "Kappa, 4 bins", "ICC(A,1)", "ICC(C,1)", "PK"),
         rows,
         WHERE,

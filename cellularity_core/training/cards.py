@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cellularity_core import quality
-from cellularity_core.datasets import SOURCES
+from cellularity_core.datasets import SOURCES, unknown_patients
 from cellularity_core.networks.weights import PACKAGED
 from cellularity_core.quality import spoiling
 from cellularity_core.training import ablation
@@ -71,6 +71,7 @@ def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
         "",
         "## Measured on patients the networks never saw",
         "",
+        *_unknown(plan),
         *_headline(plan, manifest),
         *_table(manifest),
         "",
@@ -135,6 +136,7 @@ def _model_card(name: str, plan: "Plan", manifest: Mapping[str, Any]) -> str:
         "",
         "## Measured on patients it never saw",
         "",
+        *_unknown(plan),
     ]
     if name == "segmentation":
         lines.append(_nuclei(manifest))
@@ -188,6 +190,11 @@ def _scale(plan: "Plan") -> str:
             else ""
         )
     )
+
+
+def _unknown(plan: "Plan") -> list[str]:
+    """That slides stand for patients, where they do."""
+    return [line for said in unknown_patients(i.sample for i in plan.items) for line in (said, "")]
 
 
 def _chosen(plan: "Plan", manifest: Mapping[str, Any]) -> list[str]:
