@@ -33,6 +33,4 @@ def train_classical(
             raise DataError(f"There is no fold {fold} of {folds}; give 0 to {folds - 1}.")
         of = datasets.patient_folds(samples, folds, seed)
         samples = [s for s, f in zip(samples, of, strict=True) if f != fold]
-    # a published test split is never learnt from
-    samples = [s for s in samples if s.part != "test"]
-    train(load_images(samples), seed=seed, out=out)
+    train(load_images(datasets.without_test(samples)), seed=seed, out=out)

@@ -297,6 +297,19 @@ def patient_folds(samples: Sequence[Sample], k: int, seed: int = 0) -> np.ndarra
     return np.array([fold[s.patient] for s in samples])
 
 
+def without_test(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples to learn from: none of a published test part, nor of its patients."""
+    aside = {sample.patient for sample in samples if sample.part == "test"}
+    kept = [sample for sample in samples if sample.patient not in aside]
+    if aside:
+        log.info(
+            "%d images of a published test part, and of its %d patients, are not learnt from",
+            len(samples) - len(kept),
+            len(aside),
+        )
+    return kept
+
+
 SCORE_COLUMNS: Final = ("y", "p", "p1", "p2", "score", "cellularity")
 
 

@@ -113,3 +113,17 @@ def squared(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def test_the_loss_is_the_mean_of_the_batches_that_there_were(tmp_path):
     found = run(tmp_path, lambda model, x: 0 * model(x).mean() + 3, batches=1, steps=2)
     assert found["loss"] == 3
+
+
+def test_a_published_test_part_is_not_learnt_from(tmp_path, monkeypatch, caplog):
+    def sample(name: str, patient: str, part: str) -> Sample:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((64, 64, 3), 200, np.uint8))
+        return Sample(tmp_path / f"{name}.png", name, patient, "s", scores=(0.5,), part=part)
+
+    known = [("a", "1", "train"), ("b", "2", "validation"), ("c", "3", "test"), ("d", "3", "train")]
+    monkeypatch.setattr(plan, "load", lambda spec: [sample(*one) for one in known])
+    with caplog.at_level("INFO"):
+        made = plan.Plan(out=tmp_path, data=["one"], recipe_name="breast-1", compute=CPU)
+    assert [item.sample.name for item in made.items] == ["a", "b"]
+    assert len(made.fold_of) == 2
+    assert "2 images of a published test part" in caplog.text

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from cellularity_core import boosting
 from cellularity_core.conventions import FEATURE_MPP
-from cellularity_core.datasets import Sample, load, patient_folds
+from cellularity_core.datasets import load, patient_folds, without_test
 from cellularity_core.errors import DataError
 from cellularity_core.networks import create
 from cellularity_core.nuclei import PointCounts, detect_nuclei, point_f1, rescaled
@@ -62,7 +62,7 @@ class Plan:
     ----------
     out : Path
     data : list of str
-        ``KIND:FOLDER`` each.
+        ``KIND:FOLDER`` each; a published test part is left out.
     recipe_name : str
     compute : Compute
     folds : int
@@ -88,7 +88,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.recipe = recipe(self.recipe_name)
-        samples: list[Sample] = [s for spec in self.data for s in load(spec)]
+        samples = without_test([s for spec in self.data for s in load(spec)])
         names: set[str] = set()
         for sample in samples:  # maps, folds and scores are kept by name
             if sample.name in names:
