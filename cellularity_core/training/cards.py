@@ -10,8 +10,9 @@ from cellularity_core.datasets import SOURCES, unknown_patients
 from cellularity_core.networks.weights import PACKAGED
 from cellularity_core.quality import spoiling
 from cellularity_core.training import ablation
+from cellularity_core.training.card_intervals import bracketed, intervals
 from cellularity_core.training.commands import train_ablation, train_set
-from cellularity_core.training.held_out import BIN_NAMES, HELD_OUT
+from cellularity_core.training.held_out import HELD_OUT
 from cellularity_core.training.targets import graded, is_weak
 from cellularity_core.wording import listed
 
@@ -43,22 +44,6 @@ HELD_OUT_FILE: Final = f"""\
 fold, site, reference and its kind, each method), so that other groups or means can be
 measured without training."""
 
-INTERVALS: Final = """\
-Each score carries a 90 % interval: a quantile of the misses on patients that the networks
-never saw, a patient weighing one (cross-conformal by patient), given to the networks of all
-patients. So it holds about 90 %, without a guarantee; at another laboratory it may hold less.
-How often it held the reference of a patient left out of that quantile, and its mean width.
-The first is near 90 % for any score, good or bad; the width tells methods apart:"""
-
-HARDER: Final = """\
-Harder: with a whole fold, or all patients of a site (for TCGA the tissue source site), left
-out of the quantile, how often it held theirs, over all of them and (n patches) for the worst.
-The networks had learnt from other patients of that site, so a new one may do worse:"""
-
-BY_SCORE: Final = """\
-By the score given, with the patient left out as above: how often it held (n patches).
-Well below 90 % means that the interval is too narrow for such scores:"""
-
 
 def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
     """Write ``README.md`` and one card a model into the folder of a set."""
@@ -81,7 +66,7 @@ def write(plan: "Plan", manifest: Mapping[str, Any], folder: Path) -> None:
         "",
         HELD_OUT_FILE,
         "",
-        *_coverage(manifest),
+        *intervals(manifest),
         *ablation.section(manifest["ablation"], _command(manifest, "ablation", train_ablation)),
         *_quality(),
         *_chosen(plan, manifest),
@@ -164,8 +149,8 @@ def _table(manifest: Mapping[str, Any], only: Sequence[str] = ()) -> list[str]:
         benign = f"{f['benign_mean']:.3f} ({f['benign_n']})" if "benign_mean" in f else "-"
         area = "-" if f["auc"] is None else f"{f['auc']:.3f}"
         rows.append(
-            f"| {name} | {_interval(f['icc_a1'])} | {_interval(f['mse'], 4)} | "
-            f"{_interval(f['kappa4'])} | {_interval(f['pk'])} | {f['n']} ({f['patients']}) | "
+            f"| {name} | {bracketed(f['icc_a1'])} | {bracketed(f['mse'], 4)} | "
+            f"{bracketed(f['kappa4'])} | {bracketed(f['pk'])} | {f['n']} ({f['patients']}) | "
             f"{benign} | {area} |"
         )
     return rows
@@ -222,55 +207,6 @@ def _headline(plan: "Plan", manifest: Mapping[str, Any]) -> list[str]:
     return [f"**The headline score is `{name}`**, the mean of {means}; {how}.", ""]
 
 
-def _coverage(manifest: Mapping[str, Any]) -> list[str]:
-    """How often the intervals held: by patient, for whole groups, and by score."""
-    figures = {name: method["figures"] for name, method in manifest["methods"].items()}
-    return [
-        "## Intervals",
-        "",
-        INTERVALS,
-        "",
-        "| method | covered | mean width |",
-        "|---|---|---|",
-        *(
-            f"| {name} | {_interval(f['coverage'])} | {f['mean_width']:.3f} |"
-            for name, f in figures.items()
-        ),
-        "",
-        HARDER,
-        "",
-        "| method | a fold left out | worst fold | a site left out | worst site |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {name} | {_left_out(f['coverage_by']['fold'])} "
-            f"| {_left_out(f['coverage_by']['site'])} |"
-            for name, f in figures.items()
-        ),
-        "",
-        BY_SCORE,
-        "",
-        f"| method | {' | '.join(BIN_NAMES)} |",
-        "|---" * (1 + len(BIN_NAMES)) + "|",
-        *(f"| {name} | {_by_score(f['coverage_by']['score'])} |" for name, f in figures.items()),
-        "",
-    ]
-
-
-def _left_out(groups: Sequence[Mapping[str, Any]]) -> str:
-    """Share held over all groups, and the worst group's; dashes where there are none."""
-    if not groups:
-        return "- | -"
-    patches = sum(g["patches"] for g in groups)
-    held = sum(g["coverage"] * g["patches"] for g in groups) / patches
-    worst = min(groups, key=lambda g: g["coverage"])
-    return f"{held:.3f} | {worst['group']}: {worst['coverage']:.3f} ({worst['patches']})"
-
-
-def _by_score(groups: Sequence[Mapping[str, Any]]) -> str:
-    told = {g["group"]: f"{g['coverage']:.3f} ({g['patches']})" for g in groups}
-    return " | ".join(told.get(name, "-") for name in BIN_NAMES)
-
-
 def _quality() -> list[str]:
     """How well the warnings of a patch's quality work."""
     told = quality.rates()
@@ -308,11 +244,6 @@ def _quality() -> list[str]:
         "```",
         "",
     ]
-
-
-def _interval(values: Sequence[float | None], digits: int = 3) -> str:
-    value, low, high = ("-" if v is None else f"{v:.{digits}f}" for v in values)
-    return f"{value} [{low}, {high}]"
 
 
 def _nuclei(manifest: Mapping[str, Any]) -> str:
