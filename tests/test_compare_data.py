@@ -13,7 +13,7 @@ from cellularity_core.conventions import METHODS, WEAK_SCALE
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
 from db.records import ReadingRecord
 from pages.parts import compare_data
-from pages.parts.compare_data import Rater, Side
+from pages.parts.compare_data import FIRST, Rater, Side
 
 VALUE = st.none() | st.floats(0, 1, allow_nan=False)
 SCORES = st.lists(st.fixed_dictionaries(dict.fromkeys(METHODS, VALUE)), max_size=6)
@@ -141,7 +141,7 @@ def test_two_scales_are_never_compared_without_a_word() -> None:
     weak, other = side([], "A"), side([], "B", "reader: KW")
     found = compare_data.raters([weak, other], {"p0": [reading(0.2)]}, "KW")
     by_name = {rater.name: rater for rater in found}
-    a, b, own = by_name["A: Combined"], by_name["B: Combined"], by_name["Your score"]
+    a, b, own = by_name["A: Combined"], by_name["B: Combined"], by_name[FIRST]
     assert not compare_data.scales_of(a, b)[0]
     assert "Not on one scale" in compare_data.scales_of(a, own)[1]
     assert compare_data.scales_of(b, own)[0]

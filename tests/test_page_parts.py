@@ -20,6 +20,7 @@ from cellularity_core.patch import Patch, Rejected
 from cellularity_core.results import Nuclei, PatchResult, Quality, Score
 from pages.parts import layers, words
 from pages.parts import viewer as viewer_module
+from pages.parts.compare_table import HERE, chosen_row
 from pages.parts.figures import gain_bars, waterfall
 from pages.parts.state import Case
 from pages.parts.viewer import MOST_PANES, Pane, drawing
@@ -318,3 +319,15 @@ def test_another_pixel_size_voids_the_result_but_not_the_place() -> None:
     assert case.problems == [
         Rejected("again.png", "again.png shows the same pixels as 2.png, which is here already.")
     ]
+
+
+def test_a_table_says_first_what_not_to_rely_on() -> None:
+    assert words.flags_in_words(["not-he", "pen"], False) == "do not rely on it: not he, pen"
+    assert words.flags_in_words(["learnt-from"], True) == "learnt from"
+    assert words.flags_in_words([], True) == ""
+
+
+def test_the_mark_of_the_patch_on_screen_is_no_choice() -> None:
+    assert chosen_row({"cells": [(3, HERE)]}) is None
+    assert chosen_row({"cells": [(3, "Patch")]}) == 3
+    assert chosen_row({"cells": []}) is None

@@ -9,11 +9,12 @@ import streamlit as st
 from cellularity_core.conventions import CLASSES, METHODS
 from db.records import ReadingRecord
 from pages.parts import state
+from pages.parts.compare_table import HERE, chosen_row, opener
 from pages.parts.state import Case
-from pages.parts.words import METHOD_CODES, METHOD_NAMES
+from pages.parts.words import METHOD_CODES, METHOD_NAMES, flags_in_words
 
-_HERE: Final = " "
 _OWN: Final = "Your score"
+_WARNINGS: Final = "Warnings"
 
 
 def batch_table(
@@ -28,11 +29,6 @@ def batch_table(
     order = list(case.patches)
     rows = [_row(case, sha256, sha256 in visible, own, bool(visible)) for sha256 in order]
 
-    def choose() -> None:
-        chosen = state.sent(key, "selection")
-        if chosen and chosen["cells"]:
-            case.current = order[chosen["cells"][0][0]]
-
     number = st.column_config.NumberColumn
     columns = {
         METHOD_CODES[method]: number(format="%.0f %%", width=62, help=METHOD_NAMES[method])
@@ -42,15 +38,16 @@ def batch_table(
     columns |= {
         name.capitalize(): number(width=96, help=f"{name} nuclei found") for name in CLASSES
     }
-    columns[_HERE] = st.column_config.TextColumn(width=20)
-    columns["Patch"] = st.column_config.TextColumn(width=290)
+    columns[HERE] = st.column_config.TextColumn(width=20)
+    columns["Patch"] = st.column_config.TextColumn(width=240)
+    columns[_WARNINGS] = st.column_config.TextColumn(width=150)
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
         height=min(38 + 35 * len(rows), 318),
         column_config=columns,
         key=key,
-        on_select=choose,
+        on_select=opener(case, key, order, chosen_row),
         selection_mode="single-cell",
         placeholder="–",
     )
@@ -65,9 +62,13 @@ def _row(
 ) -> dict[str, object]:
     result = case.results.get(sha256) if visible else None
     row: dict[str, object] = {
-        _HERE: "▶" if sha256 == case.current else "",
+        HERE: "▶" if sha256 == case.current else "",
         "Patch": case.patches[sha256].name,
     }
+    if models:
+        row[_WARNINGS] = (
+            flags_in_words(result.quality.flags, result.quality.reliable) if result else ""
+        )
     if own is not None:
         mine = own.get(sha256)
         row[_OWN] = 100 * mine[-1].cellularity if mine else None
@@ -79,7 +80,6 @@ def _row(
         row[METHOD_CODES[method]] = None if value is None else 100 * value
     counts = result.nuclei.counts() if result else {}
     row |= {name.capitalize(): counts.get(name) for name in CLASSES}
-    row["Warnings"] = ", ".join(result.quality.flags).replace("-", " ") if result else ""
     return row
 
 
@@ -91,7 +91,7 @@ def steps(case: Case) -> None:
     def go(by: int) -> None:
         case.step(by)
         chosen = state.sent(state.table_key(), "selection")
-        if chosen and chosen["cells"]:
+        if chosen and chosen_row(chosen) is not None:
             case.tables += 1
 
     back, where, on = st.columns([1, 4, 1], vertical_alignment="center")

@@ -12,11 +12,12 @@ from cellularity_core.conventions import COMBINED
 from cellularity_core.recalibration import READER
 from cellularity_core.results import PatchResult, Score
 from db.records import ReadingRecord
-from pages.parts.words import METHOD_CODES, METHOD_NAMES, scale_note
+from pages.parts.words import METHOD_CODES, METHOD_NAMES, flags_in_words, scale_note
 
 Floats = npt.NDArray[np.float64]
 
 OWN: Final = "Your score"
+FIRST: Final = "Your first score, blind"
 
 APART: Final = "Apart"
 
@@ -116,7 +117,7 @@ def raters(
         if readings and not readings[0].seen_models and readings[0].cellularity is not None
     }
     if blinded:
-        found.append(Rater(OWN, READER + reader, blinded, OWN))
+        found.append(Rater(FIRST, READER + reader, blinded, OWN))
     return found
 
 
@@ -256,8 +257,7 @@ def _warnings(sides: Sequence[Side], sha256: str) -> str:
     flags = [
         f"{label}: {flag}" if k else flag for k, (label, own) in enumerate(told) for flag in own
     ]
-    text = ", ".join(flags).replace("-", " ")
-    return f"do not rely on it: {text}" if unreliable(sides, sha256) else text
+    return flags_in_words(flags, not unreliable(sides, sha256))
 
 
 def unreliable(sides: Sequence[Side], sha256: str) -> bool:

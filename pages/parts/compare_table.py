@@ -13,7 +13,8 @@ from pages.parts import state
 from pages.parts.compare_data import APART, BETWEEN, OWN, Rater, Side, row
 from pages.parts.state import Case
 
-_HERE: Final = " "
+HERE: Final = " "
+"""Column that marks the patch on screen."""
 _ROWS: Final = 12
 """Shown without scrolling."""
 
@@ -45,7 +46,7 @@ def table(
         cells = row(sides, some, sha256, own)
         cells["Warnings"] = why_not.get(sha256) or cells["Warnings"]
         here = "▶" if sha256 == case.current else ""
-        rows.append({_HERE: here, "Patch": case.patches[sha256].name} | cells)
+        rows.append({HERE: here, "Patch": case.patches[sha256].name} | cells)
     frame = pd.DataFrame(rows)
     if not own:
         frame = frame.drop(columns=OWN)
@@ -56,7 +57,7 @@ def table(
         height=38 + 35 * min(len(rows), _ROWS),
         column_config=_columns(frame, some),
         key=key,
-        on_select=opener(case, key, order, _first_cell),
+        on_select=opener(case, key, order, chosen_row),
         selection_mode="single-cell",
         placeholder="–",
     )
@@ -65,7 +66,7 @@ def table(
 def _columns(frame: pd.DataFrame, some: Sequence[Rater]) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     found: dict[str, Any] = {
-        _HERE: st.column_config.TextColumn(width=20, pinned=True),
+        HERE: st.column_config.TextColumn(width=20, pinned=True),
         "Patch": st.column_config.TextColumn(width=210, pinned=True),
         APART: number(
             format="%.0f",
@@ -73,7 +74,11 @@ def _columns(frame: pd.DataFrame, some: Sequence[Rater]) -> dict[str, Any]:
             help="Points between the lowest and the highest single method, within one scale.",
         ),
         BETWEEN: number(format="%+.0f", width=85, help="Set B's score less set A's, in points."),
-        OWN: number(format="%.0f %%", width=90, help="Your last score of the patch."),
+        OWN: number(
+            format="%.0f %%",
+            width=90,
+            help="Your last score of the patch. Charts take the first, if it was given blind.",
+        ),
         "Warnings": st.column_config.TextColumn(width=180),
     }
     for rater in some:
@@ -105,5 +110,10 @@ def opener(
     return choose
 
 
-def _first_cell(selection: Any) -> int | None:
-    return selection["cells"][0][0] if selection["cells"] else None
+def chosen_row(selection: Any) -> int | None:
+    """Row of the cell that was chosen in a table whose first column is `HERE`.
+
+    A cell of that column is none: where nothing is selected, the browser selects the first cell
+    as soon as the table has the focus, by the key Tab or a click on a heading to sort.
+    """
+    return next((row for row, column in selection["cells"] if column != HERE), None)

@@ -25,13 +25,12 @@ for the command."""
 MOST_REASONS: Final = 20
 """Reasons shown at most; a ZIP can hold thousands of other files."""
 
-ENDINGS: Final = ("png", "jpg", "jpeg", "tif", "tiff", "zip")
-
 
 def drop_box(case: Case) -> None:
     """Take in what was dropped, and let the user drop files, load the demo or start over.
 
-    Files are taken before the box is drawn anew, empty: one run of the page instead of two.
+    It takes files of any kind: what cannot be read is told with the reason, which the browser would
+    not. Files are taken before the box is drawn anew, empty: one run of the page instead of two.
     """
     with st.container():  # so that what follows keeps its place, and with it its state
         if files := st.session_state.get(state.upload_key()):
@@ -40,7 +39,6 @@ def drop_box(case: Case) -> None:
     with st.expander("Add patches", expanded=not case.patches, icon=":material/upload:"):
         st.file_uploader(
             "Drop H&E patches here: PNG, JPEG, TIFF, or a ZIP of them",
-            type=list(ENDINGS),
             accept_multiple_files=True,
             key=state.upload_key(),
             help="64 to 4096 pixels a side. They stay on the machine that runs this app.",
@@ -60,14 +58,19 @@ def _demo() -> list[Patch]:
 
 
 def _read(case: Case, files: Sequence[UploadedFile]) -> None:
+    """Take files in, and look at the first patch of them."""
     bar = st.progress(0.0) if len(files) > 1 else None
+    first = None
     for done, file in enumerate(files):
         if bar is not None:
             text = f"Reading file {done + 1} of {len(files)}: {plain(file.name)}"
             bar.progress(done / len(files), text=text)
         for item in load_all(file.getvalue(), file.name):
             _take_in(case, item)
+            if first is None and isinstance(item, Patch) and item.sha256 in case.patches:
+                first = item.sha256
         forget_upload(file)
+    case.current = first or case.current
     if bar is not None:
         bar.empty()
         give_back_memory()
@@ -105,7 +108,8 @@ def problems(case: Case) -> None:
     heading = "1 file was left out" if count == 1 else f"{count} files were left out"
     with st.container(border=True, key="analyse.problems"):
         text, button = st.columns([5, 1], vertical_alignment="center")
-        text.markdown(f":material/error: **{heading}**; the others go on.")
+        others = "; the others go on" if case.patches else ""
+        text.markdown(f":material/error: **{heading}**{others}.")
         button.button("Dismiss", key=state.DISMISS, on_click=case.problems.clear, width="stretch")
         for problem in case.problems[:MOST_REASONS]:
             st.text(problem.reason)

@@ -18,7 +18,7 @@ from pages.parts.slide_run import Run
 from pages.parts.slide_source import Desk
 from pages.parts.state import Case
 from pages.parts.viewer import Pane, drawing, viewer
-from pages.parts.words import METHOD_NAMES, percent, spread
+from pages.parts.words import METHOD_NAMES, flags_in_words, percent, spread
 
 KEPT: Final = "slide.drawing"
 
@@ -89,7 +89,7 @@ def _row(run: Run, result: TileResult, method: str) -> dict[str, object]:
         "Right (mm)": round((tile.x + tile.width / 2) * mm, 2),
         "Down (mm)": round((tile.y + tile.height / 2) * mm, 2),
         "Malignant nuclei": result.counts.get("malignant"),
-        "Warnings": ", ".join(result.quality.flags).replace("-", " "),
+        "Warnings": flags_in_words(result.quality.flags, result.quality.reliable),
     }
 
 

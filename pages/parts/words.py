@@ -1,6 +1,6 @@
 """Names and sentences for people, for what the code calls by short names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from cellularity_core.results import Score
@@ -42,6 +42,12 @@ METHOD_HELP: Final = {
 def counted(count: int, one: str, many: str | None = None) -> str:
     """ "1 case", "2 cases"."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def flags_in_words(flags: Iterable[str], reliable: bool) -> str:
+    """Flags in a table's cell, and before them whether the score can be relied on."""
+    text = ", ".join(flags).replace("-", " ")
+    return text if reliable else f"do not rely on it: {text}"
 
 
 def models_scale(model_set: str, scale: str | None) -> str:

@@ -294,6 +294,22 @@ def test_the_table_and_the_pager_agree(page: "Page", app_server: str, files: lis
     shows(1)
 
 
+def test_what_is_dropped_later_is_opened_and_what_is_refused_is_told(
+    page: "Page", app_server: str, files: list[Path], tmp_path: Path
+) -> None:
+    page.goto(app_server)
+    drop(page, files[10])
+    page.get_by_role("heading", name=files[10].name, level=3).wait_for()
+    settled(page)
+    page.get_by_text("Add patches").click()
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a picture")
+    drop(page, notes, files[11], files[12])
+    page.get_by_role("heading", name=files[11].name, level=3).wait_for()
+    page.get_by_text("Patch 2 of 3").wait_for()
+    page.get_by_text("notes.txt is not an image; give PNG, JPEG or TIFF").wait_for()
+
+
 def test_nothing_of_the_models_reaches_the_browser_before_the_score(
     page: "Page", app_server: str, files: list[Path], scorer: Scorer
 ) -> None:

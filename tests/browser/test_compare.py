@@ -64,6 +64,26 @@ def pane(page: "Page", which: int) -> npt.NDArray[np.int16]:
     return pixels[height // 8 : height // 2, width // 8 : width // 2]
 
 
+def test_to_sort_the_table_or_to_reach_it_by_tab_opens_no_other_patch(page: "Page") -> None:
+    """The browser selects a first cell where none is: that is no choice of the reader's."""
+    grid = page.locator("[data-testid=stDataFrame] canvas").first
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    assert box is not None
+    before = name(page)
+    for _ in range(2):  # up and down
+        page.mouse.click(box["x"] + 330, box["y"] + 18)
+        page.wait_for_timeout(700)
+        settled(page)
+        assert name(page) == before
+    page.get_by_role("button", name="Fullscreen").first.focus()
+    page.keyboard.press("Tab")
+    page.locator("#glide-cell-0-0:focus").wait_for(state="attached")
+    page.wait_for_timeout(700)
+    settled(page)
+    assert name(page) == before
+
+
 def test_a_click_on_a_dot_or_a_row_opens_its_patch(page: "Page") -> None:
     assert name(page) == "00.png"
     page.get_by_role("radio", name="Two by two").click()
