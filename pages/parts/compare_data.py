@@ -215,7 +215,10 @@ def row(
 ) -> dict[str, Any]:
     """Numbers of one patch, in per cent, under the names of the table's columns."""
     gap, shift = apart(sides, sha256), between(sides, sha256)
-    cells: dict[str, Any] = {APART: None if gap is None else 100 * gap}
+    cells: dict[str, Any] = {
+        "Warnings": _warnings(sides, sha256),
+        APART: None if gap is None else 100 * gap,
+    }
     if len(sides) == 2 and sides[0].scale == sides[1].scale:
         cells[BETWEEN] = None if shift is None else 100 * shift
     methods = [rater for rater in some if rater.method is not None]
@@ -224,7 +227,6 @@ def row(
         cells[rater.code] = None if value is None else 100 * value
     mine = own.get(sha256)
     cells[OWN] = 100 * mine[-1].cellularity if mine and mine[-1].cellularity is not None else None
-    cells["Warnings"] = _warnings(sides, sha256)
     for rater in methods:
         side = next(side for side in sides if side.label == rater.side)
         cells[f"{rater.code} 90 %"] = _limits(side.score(sha256, rater.method or ""))

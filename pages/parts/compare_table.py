@@ -79,7 +79,7 @@ def _columns(frame: pd.DataFrame, some: Sequence[Rater]) -> dict[str, Any]:
             width=90,
             help="Your last score of the patch. Charts take the first, if it was given blind.",
         ),
-        "Warnings": st.column_config.TextColumn(width=180),
+        "Warnings": st.column_config.TextColumn(width=150),
     }
     for rater in some:
         if rater.method is None:

@@ -72,7 +72,7 @@ def test_to_sort_the_table_or_to_reach_it_by_tab_opens_no_other_patch(page: "Pag
     assert box is not None
     before = name(page)
     for _ in range(2):  # up and down
-        page.mouse.click(box["x"] + 330, box["y"] + 18)
+        page.mouse.click(box["x"] + 410, box["y"] + 18)
         page.wait_for_timeout(700)
         settled(page)
         assert name(page) == before
