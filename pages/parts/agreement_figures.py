@@ -26,17 +26,20 @@ Kind = Literal["pair", "pairs", "mean", "model"]
 
 READERS: Final = "#0072B2"
 MODELS: Final = "#D55E00"
+_DOTS: Final = {"color": READERS, "size": 9, "line": {"color": "#FFFFFF", "width": 1}}
+"""Rimmed, so that those that overlap can be told apart; see-through they are too faint on dark."""
 PALETTE: Final = (
     "#0072B2",
-    "#E69F00",
+    "#C07F00",
     "#009E73",
     "#CC79A7",
-    "#56B4E9",
+    "#3A96CC",
     "#D55E00",
     "#8C6D1F",
     "#7A6A9C",
 )
-"""Okabe & Ito's, with two browns and violets in place of yellow and black."""
+"""Okabe & Ito's, two of them darker and others in place of yellow and black, so that each is
+3 : 1 or more from a white and from a dark page."""
 
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
 MOST_PAIRS: Final = 15
@@ -219,7 +222,7 @@ def scatter(cases: Sequence[str], a: Floats, b: Floats, names: tuple[str, str]) 
         x=100 * b,
         y=100 * a,
         mode="markers",
-        marker={"color": READERS, "size": 9, "opacity": 0.65},
+        marker=_DOTS,
         customdata=[chart_text(case) for case in cases],
         hovertemplate="%{customdata}: %{y:.0f} and %{x:.0f} %<extra></extra>",
     )
@@ -260,7 +263,7 @@ def bland_altman_figure(
         x=100 * means,
         y=100 * gaps,
         mode="markers",
-        marker={"color": READERS, "size": 9, "opacity": 0.65},
+        marker=_DOTS,
         customdata=[chart_text(case) for case in cases],
         hovertemplate="%{customdata}: %{y:.1f} points at %{x:.0f} %<extra></extra>",
     )

@@ -27,7 +27,8 @@ def result(found: Rcb) -> None:
     name.metric("Class", found.name, help=MEANING[found.name])
     share.metric("Invasive share of the bed", f"{100 * burden.f_inv:.1f} %")
     size.metric("Size of the bed", f"{burden.d_prim_mm:.1f} mm")
-    st.plotly_chart(scale(found), width="stretch", config={"displayModeBar": False})
+    with st.container(key="rcb-scale"):
+        st.plotly_chart(scale(found), width="stretch", config={"displayModeBar": False})
     if found.interval is None or found.probabilities is None:
         st.markdown(f"**{found.name}**: {MEANING[found.name]}.")
         return

@@ -1,6 +1,7 @@
 """Statistics as Plotly figures."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
 import plotly.graph_objects as go
@@ -13,6 +14,9 @@ TOTAL: Final = "#7A6A9C"
 """Colours of reasons for and against, and of sums; not those of the classes."""
 
 FONT_SIZE: Final = 14
+
+_BESIDE: Final = 0.16
+"""Share of a waterfall's width that is kept free at either end."""
 
 
 def waterfall(base: float, reasons: Sequence[Reason], score: float) -> go.Figure:
@@ -57,7 +61,10 @@ def waterfall(base: float, reasons: Sequence[Reason], score: float) -> go.Figure
         showgrid=False,
         tickfont={"size": FONT_SIZE},
     )
-    chart.update_xaxes(title="cellularity, 0 to 1", zeroline=True)
+    reached = [0.0, *accumulate(values[:-1]), score]
+    low, high = min(reached), max(reached)
+    room = _BESIDE * (high - low)  # for the number beside a bar
+    chart.update_xaxes(title="cellularity, 0 to 1", zeroline=True, range=[low - room, high + room])
     chart.update_layout(
         height=90 + 34 * len(labels), margin={"l": 8, "r": 48, "t": 8, "b": 8}, showlegend=False
     )

@@ -42,6 +42,11 @@ _STYLE: Final = """
 .stMainBlockContainer pre, .stMainBlockContainer pre code {
   white-space: pre-wrap !important; overflow-wrap: anywhere;
 }
+/* The theme's grey is too faint. What stands on a colour of its own keeps its own. */
+.stPlotlyChart:not(.st-key-rcb-scale *)
+  :is(.xaxislayer-above, .yaxislayer-above, .infolayer, .cartesianlayer .bars) text {
+  fill: currentColor !important; fill-opacity: 1 !important;
+}
 .research-use {
   position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000; padding: 0.3rem 1rem;
   text-align: center; font-size: 0.9rem; font-weight: 600;
