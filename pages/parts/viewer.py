@@ -64,6 +64,7 @@ _WORDS: Final = {
     "nuclei": "Nuclei",
     "classes": "Classes",
     "cut": "Areas: activation above",
+    "drawing": "These change the drawing, not the scores.",
     "opacity": "Opacity",
     "blobCut": "Blobs: contrast above",
     "heatOf": "Heat map of",

@@ -201,12 +201,18 @@ def test_what_is_drawn_lies_where_it_was_found(
 
     saved = downloaded(page, page.locator(".viewer-save"))
     with Image.open(io.BytesIO(saved)) as opened:
-        assert opened.text == {"Description": export.provenance_text(result)}  # type: ignore[attr-defined]
+        [(kind, told)] = opened.text.items()  # type: ignore[attr-defined]
+        assert kind == "Description" and told.endswith(f"\n\n{export.provenance_text(result)}")
+        assert told.startswith("What was found: Area above 0.50: ") and "Opacity 45 %" in told
         whole = np.array(opened.convert("RGB"))
     assert whole.shape[1] == patch.pixels.shape[1]
     picture, strip = np.split(whole, [patch.pixels.shape[0]])
     assert len(strip) % 16 == 0
     assert (strip.min(axis=(1, 2)).reshape(-1, 16).min(axis=1) < 100).all()  # a line of words each
+    for colour in ("D55E00", "0072B2", "009E73"):  # what is which class
+        assert (strip[:16] == tuple(bytes.fromhex(colour))).all(axis=2).sum() == 100
+    bar = (strip[8] == 17).all(axis=1)
+    assert bar[6:].argmin() == 50 / patch.mpp  # a third of the picture holds 50 um
     difference = np.abs(picture.astype(int) - drawn).max(axis=2)
     # 256 levels of the maps in the browser may move a border by a pixel
     assert (difference > 3).mean() < 0.005

@@ -282,6 +282,14 @@ def test_hovering_over_a_nucleus_tells_its_class_and_probability(page: "Page") -
     page.keyboard.press("x")
     hover(WIDTH - 1 - NUCLEI[5][0], NUCLEI[5][1])
     assert tip.inner_text().startswith("Nucleus: lymphocyte\nprobability 0.91")
+    for key in ("+", "ArrowRight", "u"):  # something else may be under the pointer then
+        page.keyboard.press(key)
+        tip.wait_for(state="hidden")
+        if key != "u":
+            page.keyboard.press("0")
+            hover(110, 75)
+            hover(WIDTH - 1 - NUCLEI[5][0], NUCLEI[5][1])
+            tip.wait_for(state="visible")
 
 
 def test_the_scale_bar_is_as_long_as_it_says(page: "Page") -> None:

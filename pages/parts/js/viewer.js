@@ -189,18 +189,24 @@ function makeViewer(root) {
 
   // ---- what can be done ---------------------------------------------------------
 
+  // Something else may be under the pointer now: what was told of it goes.
+  function changed(paintToo) {
+    hover(null);
+    redraw(paintToo);
+  }
+
   const does = {
-    zoom(by) { view.closer(by, 0, 0, 1); redraw(); },
-    move(dx, dy) { view.move(dx, dy, scaled()); redraw(); },
-    whole() { view.whole(); redraw(); },
-    turn(matrix) { view.apply(matrix); hover(null); redraw(); },
-    hide(hidden) { if (see.hidden !== hidden) { see.hidden = hidden; redraw(); } },
+    zoom(by) { view.closer(by, 0, 0, 1); changed(); },
+    move(dx, dy) { view.move(dx, dy, scaled()); changed(); },
+    whole() { view.whole(); changed(); },
+    turn(matrix) { view.apply(matrix); changed(); },
+    hide(hidden) { if (see.hidden !== hidden) { see.hidden = hidden; changed(); } },
     screen() { if (document.fullscreenElement) document.exitFullscreen(); else box.requestFullscreen(); },
     change(name, value) {
       see.look[name] = value;
       try { sessionStorage.setItem(KEPT, JSON.stringify(see.look)); } catch { /* a private window only forgets */ }
       controls.show();
-      redraw(name !== "opacity");
+      changed(name !== "opacity");
     },
     save,
   };
@@ -211,8 +217,10 @@ function makeViewer(root) {
     const [width, height] = view.size, head = found.length > 1 ? 24 : 0;
     const canvas = document.createElement("canvas");
     const context = canvas.getContext("2d"), { origin } = see.data;
-    const lines = stripLines(context, origin.strip, width * found.length);
-    [canvas.width, canvas.height] = [width * found.length, height + head + lines.length * STRIP_LINE];
+    const drawn = found.map((pane) => `${pane.title ? `${pane.title}: ` : ""}${pane.status.textContent}`);
+    drawn.push(`${see.data.words.opacity} ${see.look.opacity} %`);
+    const lines = stripLines(context, [...drawn, ...origin.strip], width * found.length);
+    [canvas.width, canvas.height] = [width * found.length, height + head + (lines.length + 1) * STRIP_LINE];
     found.forEach((pane, k) => {
       if (head) {
         context.setTransform(1, 0, 0, 1, k * width, 0);
@@ -226,9 +234,12 @@ function makeViewer(root) {
       context.drawImage(patch, 0, 0, width, height);
       over(context, pane, 1, (x, y) => [k * width + x, head + y], 1);
     });
-    drawStrip(context, lines, head + height, canvas.width);
-    canvas.toBlob(async (drawn) => {
-      const blob = described(await drawn.arrayBuffer(), origin.text);
+    const coloured = see.look.areas || see.look.blobs || see.look.nuclei;
+    const classes = see.data.classes.filter((_, k) => coloured && see.look.classes[k]);
+    drawKey(context, classes, view.bar(1, see.data.mpp, width), head + height, canvas.width);
+    drawStrip(context, lines, head + height + STRIP_LINE, canvas.width);
+    canvas.toBlob(async (made) => {
+      const blob = described(await made.arrayBuffer(), `${drawn.join("\n")}\n\n${origin.text}`);
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
       link.download = see.data.file_name;

@@ -118,7 +118,9 @@ function makeControls(root, see, does) {
     most.forEach((one, k) => toggle(box, `map-of-${k}`, one.name, `${one.name} (D)`, () => see.look.mapOf === k, () => change("mapOf", k)));
     refresh.push(() => { box.hidden = !(see.look.areas || see.look.heat || see.look.blobs); });
   }
-  refresh.push(() => { sliders.hidden = [...sliders.children].every((one) => one.hidden); });
+  const settings = [...sliders.children];
+  make(sliders, "span", "only", words.drawing);
+  refresh.push(() => { sliders.hidden = settings.every((one) => one.hidden); });
 
   // ---- keys -----------------------------------------------------------------------
 

@@ -24,6 +24,29 @@ function drawStrip(context, lines, top, width) {
   lines.forEach((line, k) => context.fillText(line, STRIP_EDGE, (k + 0.75) * STRIP_LINE, width - 2 * STRIP_EDGE));
 }
 
+// How long a length is, and which colour is which class.
+function drawKey(context, classes, [um, long], top, width) {
+  context.setTransform(1, 0, 0, 1, 0, top);
+  context.fillStyle = "#ffffff";
+  context.fillRect(0, 0, width, STRIP_LINE);
+  context.font = STRIP_FONT;
+  context.fillStyle = "#111111";
+  context.fillRect(STRIP_EDGE, 7, long, 3);
+  let left = Math.round(STRIP_EDGE + long + 4);
+  const write = (text) => {
+    context.fillStyle = "#111111";
+    context.fillText(text, left, 12);
+    left = Math.round(left + context.measureText(text).width + 14);
+  };
+  write(um >= 1000 ? `${um / 1000} mm` : `${um} µm`);
+  for (const { title, colour } of classes) {
+    context.fillStyle = colour;
+    context.fillRect(left, 3, 10, 10);
+    left += 14;
+    write(title);
+  }
+}
+
 // The PNG with `text` as its description: a chunk iTXt behind the header (PNG 3rd edition, 11.3.3).
 function described(png, text) {
   const body = new TextEncoder().encode(`iTXtDescription\0\0\0\0\0${text}`);
