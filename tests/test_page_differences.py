@@ -80,6 +80,8 @@ def test_the_page_compare_says_why_and_draws_what_an_image_network_sees(
     [pane] = json.loads(view.sent)["panes"]
     assert pane["overlay_name"] == differences.MAP_NAME
     assert pane["overlay"].startswith("data:image/")
+    # the key of its colours, below it and below the maps of why methods differ
+    assert sum(c.value.startswith("Dark violet: ") for c in at.caption) == 2
 
 
 def test_the_picture_of_a_map_is_violet_low_and_yellow_high() -> None:

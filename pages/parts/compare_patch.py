@@ -13,6 +13,7 @@ from db.records import ReadingRecord
 from pages.parts import state
 from pages.parts.compare_data import Rater, Side, own_flags
 from pages.parts.differences import (
+    MAP_KEY,
     MAP_NAME,
     differences_expander,
     place_picture,
@@ -82,6 +83,8 @@ def opened(
         name = f"{file_stem(patch.name)}-compared.png"
         case.view = (what, drawing(patch.pixels, patch.mpp, panes, name, list(of.values())))
     viewer(case.view[1], key=state.COMPARE_VIEWER)
+    if any(name in views and views[name].method not in MAPPED for name in wanted):
+        st.caption(MAP_KEY)
     for side, on in zip(sides, engines, strict=True):
         of = f" of set {side.label}" if side.label else ""
         key = f"{state.COMPARE_WHY}.{side.label}"

@@ -20,6 +20,13 @@ from pages.parts.scoring import Engine, places_of, scored
 from pages.parts.viewer import MOST_PANES, Pane, drawing, viewer
 from pages.parts.words import METHOD_NAMES, percent
 
+MAP_KEY: Final = (
+    "Dark violet: the network scores the place near 0 %. Yellow: near 100 %. The mean over all "
+    f"places is its score, to the digit. A place looks about {FIELD_UM:.0f} µm around itself, "
+    "so edges are soft."
+)
+"""What the colours of a map of places say."""
+
 MAP_NAME: Final = "Score of each place"
 
 
@@ -101,9 +108,7 @@ def _maps(
     name = f"{file_stem(patch.name)}-places.png"
     viewer(drawing(patch.pixels, patch.mpp, panes[:MOST_PANES], name, [result]), key=key)
     st.caption(
-        "Dark violet: the network scores the place near 0 %. Yellow: near 100 %. The mean over all "
-        f"places is its score, to the digit. A place looks about {FIELD_UM:.0f} µm around itself, "
-        "so edges are soft."
+        MAP_KEY
         + (
             " It is the score before it is put on the reader's scale."
             if any(on.scorer.model_set.calibration(m) for m in places)

@@ -52,7 +52,8 @@ def chain(result: PatchResult) -> None:
         (
             "Mask",
             f"{percent(values['malignant area@0.50'] / FEATURE_PIXELS)}",
-            "of the tissue is malignant nuclei, activation above 0.5, measured at 1 µm per pixel",
+            "of the tissue is marked malignant (activation above 0.5); marks are spots within "
+            "nuclei, smaller than these",
         ),
         (
             "Blobs",
