@@ -4,7 +4,7 @@ Nothing here guesses: a sentence is said only where the numbers behind it were f
 names what was found, not what may have caused it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -171,7 +171,7 @@ class _Speaker:
         else:
             said = self._images(high, low)
         if "gbt" in maps:
-            said.append(self._trees())
+            said += self._trees(high == "gbt")
         return [sentence for sentence in said if sentence]
 
     def score(self, method: str) -> float:
@@ -269,21 +269,37 @@ class _Speaker:
             said = ["No part of the patch stands out: the two differ a little in many places."]
         return said
 
-    def _trees(self) -> str:
+    def _trees(self, is_higher: bool) -> list[str]:
+        """What moves the trees' score from an average patch's: with the gap, then against it."""
         shares = self.result.contributions
-        order = [int(k) for k in np.argsort(-np.abs(shares), kind="stable")[:NAMED]]
-        told = []
-        for k in order:
-            if abs(_percent(shares[k])) < 1:
-                continue
-            what, how_much = describe(FEATURE_NAMES[k], self.result.features[k])
-            verb = "raises" if shares[k] > 0 else "lowers"
-            told.append(f"{what} ({how_much}) {verb} it by {points_of(abs(_percent(shares[k])))}")
+        order = [int(k) for k in np.argsort(-np.abs(shares), kind="stable")]
+        large = [k for k in order if abs(_percent(shares[k])) >= 1]
+        along = [k for k in large if (shares[k] > 0) == is_higher][:NAMED]
+        against = [k for k in large[:NAMED] if (shares[k] > 0) != is_higher]
         base = _percent(self.result.base_value)
         start = f"{self.names['gbt']} starts from {base} %, an average patch"
-        if not told:
-            return f"{start}, and no single measurement moves it by a point."
-        return f"{start}; of its measurements, {'; '.join(told)}."
+        if not large:
+            return [f"{start}, and no single measurement moves it by a point."]
+        way = "up" if is_higher else "down"
+        said = [
+            f"{start}; of its measurements, {self._moved(along)}."
+            if along
+            else f"{start}; none of its measurements moves it {way} by a point, so they do not "
+            "explain the gap."
+        ]
+        if against:
+            said.append(f"Against the gap: {self._moved(against)}.")
+        return said
+
+    def _moved(self, order: Sequence[int]) -> str:
+        """What measurements do to the trees' score."""
+        told = []
+        for k in order:
+            moved = self.result.contributions[k]
+            what, how_much = describe(FEATURE_NAMES[k], self.result.features[k])
+            verb = "raises" if moved > 0 else "lowers"
+            told.append(f"{what} ({how_much}) {verb} it by {points_of(abs(_percent(moved)))}")
+        return "; ".join(told)
 
 
 def region(one: Grid, other: Grid, weights: Grid, least: float) -> Region | None:

@@ -206,10 +206,25 @@ def test_methods_that_share_a_map_differ_in_how_they_read_it(models: ModelSet) -
     )
     found = why_apart(result, "gbt", "cascade", models, {}, NAMES)
     assert "the same map of nuclei" in found.reasons[0]
-    assert found.reasons[1] == (
-        "Features starts from 30 %, an average patch; of its measurements, malignant area above "
-        "0.5 (31 % of the tissue) raises it by 12 points; lymphocyte blobs of contrast above 0.16 "
-        "(0 in 256 × 256 µm of tissue) lowers it by 3 points."
+    area = "malignant area above 0.5 (31 % of the tissue) raises it by 12 points"
+    blobs = "lymphocyte blobs of contrast above 0.16 (0 in 256 × 256 µm of tissue)"
+    blobs = f"{blobs} lowers it by 3 points"
+    start = "Features starts from 30 %, an average patch; "
+    assert found.reasons[1:] == (
+        f"{start}of its measurements, {area}.",
+        f"Against the gap: {blobs}.",
+    )
+    # where the trees give less, what raises them is no reason for it
+    lower = replace(result, scores=patch_result({"gbt": 0.4, "cascade": 0.5}).scores)
+    assert why_apart(lower, "gbt", "cascade", models, {}, NAMES).reasons[1:] == (
+        f"{start}of its measurements, {blobs}.",
+        f"Against the gap: {area}.",
+    )
+    only = replace(lower, contributions=np.maximum(shares, 0))
+    assert why_apart(only, "gbt", "cascade", models, {}, NAMES).reasons[1:] == (
+        f"{start}none of its measurements moves it down by a point, so they do not explain the "
+        "gap.",
+        f"Against the gap: {area}.",
     )
     own = replace(models, manifest={**models.manifest, "looks_through": {}})
     assert "of its own" in why_apart(result, "gbt", "cascade", own, {}, NAMES).reasons[0]
