@@ -102,7 +102,8 @@ def chain(patch: Patch, on: Engine, found: Scored) -> dict[str, str]:
     most = int(np.argmax(np.abs(result.contributions)))
     what, how_much = describe(FEATURE_NAMES[most], float(result.features[most]))
     moved = 100 * result.contributions[most]
-    steps["Trees: the measurement that weighs most"] = f"{what} ({how_much}): {moved:+.0f} points"
+    # the number first: a cell cuts what is too long for it
+    steps["Trees: the measurement that weighs most"] = f"{moved:+.0f} points: {what} ({how_much})"
     for method, score in result.scores.items():
         limits = ""
         if score.low is not None and score.high is not None:
