@@ -16,7 +16,6 @@ from cellularity_core.model_store import ModelSet
 from cellularity_core.patch import Patch
 from cellularity_core.resample import resample
 from cellularity_core.saliency import PlaceMap, place_map, tissue_cells
-from cellularity_core.threads import give_way
 
 Maps = npt.NDArray[np.float32]
 
@@ -53,8 +52,6 @@ class Networks:
         Tiles at once.
     views : int
         Test-time views, 1 to 4.
-    gives_way : bool
-        See `Scorer.open`.
 
     Raises
     ------
@@ -71,12 +68,10 @@ class Networks:
         precision: str,
         threads: int,
         views: int,
-        gives_way: bool = False,
     ) -> None:
         self._set = model_set
         self._views = views
-        first = give_way if gives_way else None
-        self._pool = ThreadPoolExecutor(threads, "network", first)
+        self._pool = ThreadPoolExecutor(threads, "network")
         names = list(names)
 
         def load(name: str) -> Network:
@@ -86,8 +81,7 @@ class Networks:
                 return TorchNetwork(described, weights, device)
             return CompiledNetwork(model_set.file(f"{name}.onnx"), threads, precision)
 
-        # OpenVINO's threads start here, and give way where the one that compiles does.
-        with ThreadPoolExecutor(len(names), initializer=first) as loading:
+        with ThreadPoolExecutor(len(names)) as loading:
             self._networks = dict(zip(names, loading.map(load, names), strict=True))
 
     def __getitem__(self, name: str) -> Network:

@@ -54,7 +54,6 @@ class Scorer:
         methods: Sequence[str] | None = None,
         views: int | None = None,
         threads: int | None = None,
-        gives_way: bool = False,
     ) -> None:
         methods = model_set.methods if methods is None else methods
         unknown = [m for m in methods if m not in model_set.methods]
@@ -89,7 +88,6 @@ class Scorer:
                 precision=self.precision,
                 threads=self._threads,
                 views=self.views,
-                gives_way=gives_way,
             )
             self._trees = trees.result()
 
@@ -103,7 +101,6 @@ class Scorer:
         methods: Sequence[str] | None = None,
         views: int | None = None,
         threads: int | None = None,
-        gives_way: bool = False,
         root: Path | None = None,
     ) -> "Scorer":
         """Load a model set.
@@ -122,9 +119,6 @@ class Scorer:
             Test-time views, 1 to 4; the set's own by default.
         threads : int, optional
             Cores to use; all by default.
-        gives_way : bool
-            Whether networks leave the cores to other threads that want them, as on a server
-            where others wait for a page.
         root : Path, optional
             Folder of the model sets.
 
@@ -140,7 +134,6 @@ class Scorer:
             methods=methods,
             views=views,
             threads=threads,
-            gives_way=gives_way,
         )
 
     def score(self, patches: Iterable[Patch], maps: bool = True) -> Iterator[PatchResult]:

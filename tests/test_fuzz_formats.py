@@ -26,7 +26,7 @@ class TestNetworks:
     ) -> None:
         parsed: list[str] = []
         monkeypatch.setattr(
-            "cellularity_core.scorer.CompiledNetwork", lambda graph, *_: parsed.append(graph.name)
+            "cellularity_core.passes.CompiledNetwork", lambda graph, *_: parsed.append(graph.name)
         )
         shutil.copytree(default_root() / DEFAULT_SET, tmp_path / "m")
         Scorer.open("m", root=tmp_path, device="cpu")

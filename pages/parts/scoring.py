@@ -66,7 +66,7 @@ def engine(model_set: str, sha256: str) -> Engine:
 
     The checksum is part of the question, so that a folder with new contents is opened anew.
     """
-    scorer = Scorer.open(model_set, gives_way=True)
+    scorer = Scorer.open(model_set)
     # Streamlit collects garbage after every run of a page. What is loaded by now stays for
     # good; without it among the candidates that takes 1 ms, not 0.2 s.
     gc.collect()
