@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from db_support import BACKENDS, open_database
+from db_support import open_database
 
 from db import records, session
 from db.errors import RecordError
@@ -169,7 +169,6 @@ def test_who_waits_too_long_is_told_so(tmp_path: Path, monkeypatch: pytest.Monke
         assert "busy with others' writing" in answers[0]
 
 
-@pytest.mark.skipif("postgresql" not in BACKENDS, reason="no PostgreSQL server")
 def test_a_writer_stuck_elsewhere_is_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
