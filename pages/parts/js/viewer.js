@@ -234,7 +234,7 @@ function makeViewer(root) {
       context.drawImage(patch, 0, 0, width, height);
       over(context, pane, 1, (x, y) => [k * width + x, head + y], 1);
     });
-    const coloured = see.look.areas || see.look.blobs || see.look.nuclei;
+    const coloured = found.some((pane) => (see.look.areas && pane.shares) || pane.drawn.rings.length || pane.drawn.dots.length);
     const classes = see.data.classes.filter((_, k) => coloured && see.look.classes[k]);
     drawKey(context, classes, view.bar(1, see.data.mpp, width), head + height, canvas.width);
     drawStrip(context, lines, head + height + STRIP_LINE, canvas.width);
