@@ -1,6 +1,5 @@
 """What a recalibration found, in words: its card, and what the command says."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -9,6 +8,7 @@ from cellularity_core.calibration import Calibration, floor_of, patients_needed
 from cellularity_core.conventions import DEFAULT_MPP
 from cellularity_core.model_store import ModelSet
 from cellularity_core.recalibration import Method, Recalibration
+from cellularity_core.wording import bracketed
 
 NEAR_FLOOR: Final = 1.1
 """Half width, in floors, at which more patches hardly help."""
@@ -164,16 +164,11 @@ def _forecast(one: Method, wanted: float | None) -> str:
 
 def _row(method: str, one: Method) -> str:
     cells = [
-        _bracketed(figures[name], digits)
+        bracketed(figures[name], digits)
         for name, digits in (("icc_a1", 3), ("mse", 4))
         for figures in (one.before, one.after)
     ]
     return f"| {method} | {' | '.join(cells)} | +-{100 * one.interval.half_width:.0f} points |"
-
-
-def _bracketed(values: tuple[float, float, float], digits: int) -> str:
-    value, low, high = ("-" if math.isnan(v) else f"{v:.{digits}f}" for v in values)
-    return f"{value} [{low}, {high}]"
 
 
 def _knots(method: str, calibration: Calibration) -> str:

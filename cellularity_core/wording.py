@@ -1,5 +1,6 @@
 """Names and sentences for people, for what the code calls by short names."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -34,6 +35,12 @@ FAR: Final = 0.25
 def percent(value: float | None) -> str:
     """``0.4249`` as "42 %"; "no tissue" for None."""
     return "no tissue" if value is None else f"{100 * value:.0f} %"
+
+
+def bracketed(values: Sequence[float | None], digits: int = 3) -> str:
+    """A value and its limits, "0.943 [0.896, 0.969]"; a dash for what is undefined."""
+    value, low, high = ("-" if v is None or math.isnan(v) else f"{v:.{digits}f}" for v in values)
+    return f"{value} [{low}, {high}]"
 
 
 def scale_name(scale: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cellularity_core.training.held_out import BIN_NAMES
+from cellularity_core.wording import bracketed
 
 INTERVALS: Final = """\
 Each score carries a 90 % interval: a quantile of the misses on patients that the networks
@@ -69,9 +70,3 @@ def _left_out(groups: Sequence[Mapping[str, Any]]) -> str:
 def _by_score(groups: Sequence[Mapping[str, Any]]) -> str:
     told = {g["group"]: f"{g['coverage']:.3f} ({g['patches']})" for g in groups}
     return " | ".join(told.get(name, "-") for name in BIN_NAMES)
-
-
-def bracketed(values: Sequence[float | None], digits: int = 3) -> str:
-    """A value with its limits; a dash for what is undefined."""
-    value, low, high = ("-" if v is None else f"{v:.{digits}f}" for v in values)
-    return f"{value} [{low}, {high}]"

@@ -10,11 +10,11 @@ from cellularity_core.datasets import SOURCES, unknown_patients
 from cellularity_core.networks.weights import PACKAGED
 from cellularity_core.quality import spoiling
 from cellularity_core.training import ablation
-from cellularity_core.training.card_intervals import bracketed, intervals
+from cellularity_core.training.card_intervals import intervals
 from cellularity_core.training.commands import train_ablation, train_set
 from cellularity_core.training.held_out import HELD_OUT
 from cellularity_core.training.targets import graded, is_weak
-from cellularity_core.wording import listed
+from cellularity_core.wording import bracketed, listed
 
 if TYPE_CHECKING:
     from cellularity_core.training.plan import Plan

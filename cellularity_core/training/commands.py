@@ -328,17 +328,7 @@ def train_ablation(
         one.recipe.check_starts()
     parts = ["segmentation", "boosting", "cascade", "direct", "direct_classes"]
     plan = _plan(
-        data,
-        out,
-        recipe,
-        folds,
-        seed,
-        True,
-        epochs_scale,
-        device,
-        bf16,
-        threads,
-        needs=parts,
+        data, out, recipe, folds, seed, True, epochs_scale, device, bf16, threads, needs=parts
     )
     for one in chosen:
         rows = ablation.measure_trial(plan, one)
