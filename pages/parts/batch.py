@@ -28,6 +28,8 @@ def batch_table(
     key = state.table_key()
     order = list(case.patches)
     rows = [_row(case, sha256, sha256 in visible, own, bool(visible)) for sha256 in order]
+    if not any(row.get(_WARNINGS) for row in rows):  # the room is the counts' then
+        rows = [{k: v for k, v in row.items() if k != _WARNINGS} for row in rows]
 
     number = st.column_config.NumberColumn
     columns = {
