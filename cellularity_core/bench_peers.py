@@ -1,5 +1,6 @@
 """Our whole pipeline beside the networks of others, and beside what this processor can do."""
 
+import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cellularity_core.bench import SIDE, Figure
+from cellularity_core.bench import SIDE, TURNS, Figure
 from cellularity_core.engine import load_openvino, resolve_precision
 from cellularity_core.patch import Patch
 from cellularity_core.peers import PEERS, Peer
@@ -57,7 +58,7 @@ def share_of_limit(scorer: Scorer, seconds: float) -> Iterator[Figure]:
 
 
 def outside_networks(scorer: Scorer, patches: Sequence[Patch]) -> Figure:
-    """Processor time a patch of all that is no network."""
+    """Processor time a patch of all that is no network: the whole less the networks, in turns."""
     tiles = [patch.pixels[None] for patch in patches]
     networks = [scorer.network(name) for name in scorer.model_set.manifest["networks"]]
 
@@ -66,8 +67,12 @@ def outside_networks(scorer: Scorer, patches: Sequence[Patch]) -> Figure:
             for tile in tiles:
                 network(tile)
 
-    whole = _processor_seconds(lambda: list(scorer.score(patches, maps=False)))
-    spent = (whole - scorer.views * _processor_seconds(alone)) / len(patches)
+    def turn() -> float:
+        whole = _processor_seconds(lambda: list(scorer.score(patches, maps=False)))
+        return (whole - scorer.views * _processor_seconds(alone)) / len(patches)
+
+    turn()
+    spent = statistics.median(turn() for _ in range(TURNS))
     return Figure("processor time outside the networks", 1000 * spent, "ms/patch", "<= 25")
 
 
@@ -104,13 +109,9 @@ def _matrix_rate(kind: torch.dtype) -> float:
 
 
 def _processor_seconds(run: Callable[[], Any]) -> float:
+    began = time.process_time()
     run()
-    times = []
-    for _ in range(REPEATS):
-        began = time.process_time()
-        run()
-        times.append(time.process_time() - began)
-    return min(times)
+    return time.process_time() - began
 
 
 def _fastest(run: Callable[[], Any]) -> float:
