@@ -12,12 +12,13 @@ from cellularity_core.datasets import Sample
 from cellularity_core.errors import DataError, ModelError
 from cellularity_core.masks import segmentation_target
 from cellularity_core.points import NucleiPoints
-from cellularity_core.reproduce.kept import save_scores
+from cellularity_core.reproduce.kept import save_overlaps, save_scores
 from cellularity_core.training import plan
 from cellularity_core.training.activations import Activations
 from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import Compute, Schedule, fit
-from cellularity_core.training.segmentation import at_pixel_size
+from cellularity_core.training.recipes import Segmentation
+from cellularity_core.training.segmentation import at_pixel_size, jaccard, overlaps
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 
@@ -90,6 +91,28 @@ def test_scores_that_are_no_numbers_are_no_result(tmp_path):
     with pytest.raises(ModelError, match=r"1 of 2 scores .* diverged"):
         save_scores(tmp_path, items, [0.5, float("nan")])
     assert not list(tmp_path.iterdir())
+
+
+class Diverged(nn.Module):
+    """No numbers on what is dark, as weights too large give on some patches only."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_full((1, 4, *x.shape[2:]), torch.nan if x.mean() < 0 else 1.0)
+
+
+def test_overlaps_that_are_no_numbers_are_no_result(tmp_path):
+    points = NucleiPoints(np.array([[32.0, 32.0]]), np.array([2], np.int8), {})
+    items = [
+        Loaded(Sample(Path("x"), n, "p", "s", points=points), np.full((64, 64, 3), grey, np.uint8))
+        for n, grey in (("dark", 0), ("bright", 255))
+    ]
+    settings = Segmentation("resnet18", "unet", "random", Schedule(1), view_mpp=0.5)
+    found = overlaps(Diverged(), items, settings, CPU)
+    assert not np.isnan(found[0][1]).any()
+    with pytest.raises(ModelError, match=r"1 of 2 overlaps .* diverged"):
+        save_overlaps(tmp_path, items, *found)
+    assert not list(tmp_path.iterdir())
+    assert np.isnan(jaccard(Diverged(), items, settings, CPU)["jaccard"])  # so never the best
 
 
 def test_weights_spoiled_by_the_last_step_are_no_finished_training(tmp_path):

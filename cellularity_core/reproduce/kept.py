@@ -35,11 +35,7 @@ def save_scores(folder: Path, items: Sequence[Loaded], values: Sequence[float]) 
         If one is no number, as those of a network that has diverged are.
     """
     found = np.asarray(values, float)
-    if count := int(np.count_nonzero(~np.isfinite(found))):
-        raise ModelError(
-            f"{count} of {len(found)} scores of '{folder.name}' are no numbers: the training has "
-            "diverged. Lower its learning rate in the recipe, remove the folder, and begin it anew."
-        )
+    _check_numbers(folder, "scores", found)
     found = found.clip(0.0, 1.0)
     rows = [
         {
@@ -57,10 +53,17 @@ def save_scores(folder: Path, items: Sequence[Loaded], values: Sequence[float]) 
 def save_overlaps(
     folder: Path,
     items: Sequence[Loaded],
-    both: npt.NDArray[np.int64],
-    either: npt.NDArray[np.int64],
+    both: npt.NDArray[np.float64],
+    either: npt.NDArray[np.float64],
 ) -> None:
-    """Write what `segmentation.overlaps` counted on patches, shape (n, 4) each."""
+    """Write what `segmentation.overlaps` counted on patches, shape (n, 4) each.
+
+    Raises
+    ------
+    ModelError
+        If a patch's are no numbers, as those of a network that has diverged are.
+    """
+    _check_numbers(folder, "overlaps", (both + either).sum(axis=1))
     rows = [
         {
             "name": item.sample.name,
@@ -68,9 +71,17 @@ def save_overlaps(
             "both": " ".join(map(str, b)),
             "either": " ".join(map(str, e)),
         }
-        for item, b, e in zip(items, both.tolist(), either.tolist(), strict=True)
+        for item, b, e in zip(items, both.astype(int), either.astype(int), strict=True)
     ]
     write(folder / OVERLAPS, csv_text(rows, OVERLAP_COLUMNS))
+
+
+def _check_numbers(folder: Path, what: str, values: npt.NDArray[np.float64]) -> None:
+    if count := int(np.count_nonzero(~np.isfinite(values))):
+        raise ModelError(
+            f"{count} of {len(values)} {what} of '{folder.name}' are no numbers: the training has "
+            "diverged. Lower its learning rate in the recipe, remove the folder, and begin it anew."
+        )
 
 
 def read_scores(folder: Path) -> list[Scored]:

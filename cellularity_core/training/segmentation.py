@@ -274,7 +274,10 @@ def activation(
 def jaccard(
     model: nn.Module, items: Sequence[Loaded], settings: Settings, compute: Compute
 ) -> dict[str, float]:
-    """Jaccard index of each channel over all pixels at threshold 0.5, and its mean."""
+    """Jaccard index of each channel over all pixels at threshold 0.5, and its mean.
+
+    NaN where `overlaps` has no number.
+    """
     pointed = [item for item in items if item.sample.points is not None]
     both, either = overlaps(model, pointed, settings, compute)
     index = both.sum(axis=0) / np.maximum(either.sum(axis=0), 1)
@@ -284,7 +287,7 @@ def jaccard(
 
 def overlaps(
     model: nn.Module, items: Sequence[Loaded], settings: Settings, compute: Compute
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Pixels of masks at threshold 0.5 and of the targets: in both, and in either.
 
     Parameters
@@ -298,17 +301,21 @@ def overlaps(
 
     Returns
     -------
-    both, either : ndarray of int64, shape (n, 4)
-        By item and channel, at the network's pixel size.
+    both, either : ndarray of float64, shape (n, 4)
+        Whole numbers by item and channel, at the network's pixel size; NaN where a
+        map of the item holds what is no number.
     """
-    both = np.zeros((len(items), len(CHANNELS)), np.int64)
-    either = np.zeros_like(both)
+    both = np.full((len(items), len(CHANNELS)), np.nan)
+    either = np.full_like(both, np.nan)
     for k, item in enumerate(items):
         pixels, xy, mpp = at_pixel_size(item, settings.view_mpp)
         truth = segmentation_target(
             xy, item.points.label, pixels.shape[:2], settings.disc_um / mpp
         ).astype(bool)
-        found = activation(model, pixels, compute) > 0.5
+        maps = activation(model, pixels, compute)
+        if not np.isfinite(maps).all():
+            continue
+        found = maps > 0.5
         both[k] = (truth & found).sum(axis=(1, 2))
         either[k] = (truth | found).sum(axis=(1, 2))
     return both, either
