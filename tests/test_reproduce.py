@@ -210,6 +210,29 @@ def test_other_settings_need_another_folder(
     assert "other settings" in outcomes["gbt-random"].reason
 
 
+def test_a_finished_run_that_does_not_say_with_what_is_refused_and_stays(
+    made: Path, patches: Path, tmp_path: Path, outcomes: dict[str, Outcome]
+) -> None:
+    out = shutil.copytree(made, tmp_path / "plan")
+    trees = out / "runs" / "gbt-random" / "fold0"
+    (trees / "row.json").unlink()
+    shutil.rmtree(out / "runs" / "xception-c-random")
+    before = {path: path.read_bytes() for path in trees.iterdir()}
+    assert reproduce(request(patches, out)) == 1
+    assert outcomes["gbt-random"].reason == (
+        f"'{trees}' holds a finished run without row.json, so with which settings and data it was "
+        "made is not known; choose another folder with --out, or remove that one."
+    )
+    assert {path: path.read_bytes() for path in trees.iterdir()} == before
+    others = ("fpn-random", "xception-c-random")
+    assert [outcomes[name].status for name in others] == ["done", "done"]
+    shutil.rmtree(trees)
+    drawn = out / "runs" / "fpn-random" / "fold0"
+    (drawn / "settings.json").unlink()
+    assert reproduce(request(patches, out, ["gbt-random"])) == 1
+    assert f"'{drawn}' holds a finished run without settings" in outcomes["gbt-random"].reason
+
+
 def test_two_at_once_in_a_folder_are_refused(made: Path, patches: Path) -> None:
     with FileLock(made / LOCK_FILE), pytest.raises(DataError, match="Another reproduction is at"):
         reproduce(request(patches, made, ["gbt-random"]))

@@ -138,6 +138,41 @@ def log_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def hold(path: Path, text: str, finished: Path) -> None:
+    """Hold a run to what its folder says it is made with, or say so in a new folder.
+
+    Parameters
+    ----------
+    path : Path
+        The file that says it.
+    text : str
+        What it says of the run that is wanted.
+    finished : Path
+        The file that ends a run.
+
+    Raises
+    ------
+    ModelError
+        If the folder says otherwise, or says nothing and holds a finished run.
+    """
+    if path.exists():
+        if path.read_text(encoding="utf-8") != text:
+            raise ModelError(
+                f"'{path.parent}' holds a run of other settings, data or patients, on another "
+                "device or in another precision; choose another folder with --out, or remove that "
+                "one."
+            )
+        return
+    if finished.exists():
+        raise ModelError(
+            f"'{path.parent}' holds a finished run without {path.name}, so with which settings "
+            "and data it was made is not known; choose another folder with --out, or remove that "
+            "one."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, text)
+
+
 def write(path: Path, text: str) -> None:
     """Write at once or not at all."""
     part = path.with_name(f"{path.name}.part")

@@ -32,6 +32,7 @@ from cellularity_core.reproduce.kept import (
     RUN,
     SETTINGS,
     TREES,
+    hold,
     logged_seconds,
     save_overlaps,
     save_scores,
@@ -308,7 +309,8 @@ class Runner:
         self, name: str, training: Sequence[Loaded], validation: Sequence[Loaded], folder: Path
     ) -> None:
         settings = self.segmentation_settings(name)
-        self._match(folder, {"segmentation": settings, "training": _names(training)})
+        wanted = {"segmentation": settings, "training": _names(training)}
+        self._match(folder, wanted, SETTINGS, DONE)
         if (folder / DONE).exists():
             return
         if folder in self.failed:
@@ -349,7 +351,8 @@ class Runner:
         ------
         ModelError
             If the folder holds a run of other settings, data or patients, on another device
-            or in another precision, or the recipe has what no row is trained by.
+            or in another precision, or a finished one that does not say of which, or the
+            recipe has what no row is trained by.
         """
         if row.kind == "direct":
             self.direct_settings(row)
@@ -357,22 +360,14 @@ class Runner:
         if row.kind != "classical":
             wanted["recipe"] = self.recipes(row.name)
         folder = self.folder(row.name, split)
-        if take or (folder / ROW).exists():
-            self._match(folder, wanted, ROW)
+        if take or (folder / ROW).exists() or (folder / RUN).exists():
+            self._match(folder, wanted, ROW, RUN)
 
-    def _match(self, folder: Path, wanted: dict[str, Any], name: str = SETTINGS) -> None:
+    def _match(self, folder: Path, wanted: dict[str, Any], name: str, finished: str) -> None:
         compute = {"device": self.compute.device.type, "bf16": self.compute.bf16}
         plain = {"seed": self.seed, "epochs_scale": self.epochs_scale, **compute, **wanted}
         text = json.dumps(plain, default=dataclasses.asdict, indent=1)
-        path = folder / name
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            write(path, text)
-        elif path.read_text(encoding="utf-8") != text:
-            raise ModelError(
-                f"'{folder}' holds a run of other settings, data or patients, on another device or "
-                "in another precision; choose another folder with --out, or remove that one."
-            )
+        hold(folder / name, text, folder / finished)
 
     def _measure_overlaps(
         self, folder: Path, model: torch.nn.Module, settings: Segmentation, split: Split
