@@ -10,6 +10,7 @@ from cellularity_core.agreement import (
     Form,
     Rating,
     RatingTable,
+    agreement_report,
     bland_altman,
     bland_altman_points,
     cohen_kappa,
@@ -184,6 +185,48 @@ def test_repeatability_at_the_edge() -> None:
     single = repeatability(repeated([0.1], [0.3]), "R")
     assert single.within_sd.value == pytest.approx((0.2**2 / 2) ** 0.5)
     assert single.icc.reason == "two cases or more with repeats are needed"
+
+
+def test_repeats_of_patients_with_several_cases_are_drawn_by_patient() -> None:
+    rng = np.random.default_rng(0)
+    held = {True: 0, False: 0}
+    truth = (0.2**2 + 0.08**2) / (0.2**2 + 2 * 0.08**2)
+    for _ in range(80):
+        patient, case = rng.normal(0.5, 0.2, 12), rng.normal(0, 0.08, 72)
+        reads = np.repeat(patient, 6) + case + rng.normal(0, 0.08, (2, 72))
+        table = RatingTable(
+            tuple(
+                Rating(f"c{k}", "R", float(reads[j, k]), f"p{k // 6}", repeat=j)
+                for j in range(2)
+                for k in range(72)
+            )
+        )
+        for by_patient in held:
+            found = repeatability(table, "R", by_patient=by_patient, draws=300)
+            assert found is not None and found.icc.low is not None and found.icc.high is not None
+            held[by_patient] += found.icc.low <= truth <= found.icc.high
+    assert held[True] > 0.85 * 80 > held[False]
+
+
+def test_repeats_in_a_report_have_the_intervals_of_its_other_figures() -> None:
+    again = [
+        Rating(f"c{k}", "R", 0.1 * (k % 5) + 0.02 * j * (k % 3), f"p{k // 2}", repeat=j)
+        for j in range(2)
+        for k in range(14)
+    ]
+    kinds = {}
+    for intervals in ("closed", "auto"):
+        (found,) = agreement_report(
+            RatingTable.from_ratings(again), intervals=intervals
+        ).repeatability
+        kinds[intervals] = [
+            (one.value, one.interval)
+            for one in (found.within_sd, found.coefficient, found.icc, found.shift)
+        ]
+    values, closed = zip(*kinds["closed"], strict=True)
+    assert closed == ("chi-square", "chi-square", "F", "t")
+    assert [kind for _, kind in kinds["auto"]] == ["bootstrap by patient"] * 4
+    assert [value for value, _ in kinds["auto"]] == pytest.approx(values, abs=1e-12)
 
 
 def test_unequal_numbers_of_repeats_pool_all_reads() -> None:

@@ -230,7 +230,14 @@ def agreement_report(
         **maker.of_group(group, complete),
         pairs=tuple(maker.of_pair(i, j, raters, table.kinds) for i, j in told(pairs, 0)),
         repeatability=tuple(
-            found for name in raters if (found := repeatability(table, name)) is not None
+            found
+            for name in raters
+            if (
+                found := repeatability(
+                    table, name, by_patient=intervals == "bootstrap", draws=draws, seed=seed
+                )
+            )
+            is not None
         ),
         model_vs_readers=tuple(
             model_against_readers(table, name, margin=margin, draws=draws, seed=seed)
