@@ -21,6 +21,16 @@ def test_movement_by_hand() -> None:
     assert found.misled.reason == "no read was right where the model was wrong"
 
 
+def test_reads_that_agree_with_the_model_tell_nothing_of_its_pull() -> None:
+    # a hair from the model, then 0.05 away: no share of the way, least of all a tenfold one
+    before = np.array([0.30, 0.40, 0.15, 0.65, 0.25, 0.70, 0.55])
+    model = before + np.array([2.1, 3.7, 1.4, -1.2, 1.2, 3.9, -1.3]) / 1000
+    alone = automation_bias(before, before + 0.05, model).shown
+    assert alone.pull.value is None and alone.pull.reason == alone.toward.reason
+    more = automation_bias([*before, 0.4], [*before + 0.05, 0.5], [*model, 0.6]).shown
+    assert more.pull.value == pytest.approx(0.5)
+
+
 def test_right_reads_turned_wrong_are_counted() -> None:
     reference = [0.1, 0.1, 0.1, 0.1, 0.9, 0.9, 0.9]
     before = [0.2, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3]

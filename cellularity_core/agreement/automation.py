@@ -62,7 +62,7 @@ class Movement:
     distance : Statistic
         Mean move toward the model among those, in cellularity; away is negative.
     pull : Statistic
-        Share of the way to the model that reads went, by least squares (weight of
+        Share of the way to the model that those reads went, by least squares (weight of
         advice): 0 is none, 1 is taking over the model's score.
     misled : Statistic
         Share that left the reference's bin, among reads that were in it while the
@@ -233,7 +233,7 @@ def _ratios(scores: Floats, tolerance: float) -> dict[str, _Ratio]:
         "toward": _Ratio(apart * moved * (nearer > tolerance), apart, SHARE, no_gap),
         "away": _Ratio(apart * moved * (nearer < -tolerance), apart, SHARE, no_gap),
         "distance": _Ratio(apart * move * np.sign(gap), apart, AS_IS, no_gap),
-        "pull": _Ratio(move * gap, gap**2, AS_IS, no_gap),
+        "pull": _Ratio(apart * move * gap, apart * gap**2, AS_IS, no_gap),
         "misled": _Ratio(
             at_risk * ~became, at_risk, SHARE, "no read was right where the model was wrong"
         ),
