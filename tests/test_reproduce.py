@@ -140,17 +140,17 @@ def test_no_patient_is_learnt_from_and_measured(made: Path) -> None:
 
 
 def test_maps_of_patches_learnt_from_are_by_the_other_half(made: Path) -> None:
-    """Each inner segmentation's own list of patients lacks those whose maps it makes."""
+    """Each inner segmentation's own data lack those whose maps it makes."""
     folder = made / "runs" / "fpn-random" / "fold0"
     assert {path.stem for path in (folder / "maps8").glob("*.npz")} == {
         row["name"] for row in table(made / "data.csv")
     }
     lists = {
-        name: json.loads((folder / name / "settings.json").read_text())["training"]
+        name: json.loads((folder / name / "settings.json").read_text())["data"]
         for name in ("inner0", "inner1")
     }
     assert lists["inner0"] != lists["inner1"]
-    assert lists["inner0"] != json.loads((folder / "settings.json").read_text())["training"]
+    assert lists["inner0"] != json.loads((folder / "settings.json").read_text())["data"]
 
 
 def test_what_was_cut_off_went_on_to_the_same_figures(
@@ -238,7 +238,9 @@ def test_two_at_once_in_a_folder_are_refused(made: Path, patches: Path) -> None:
         reproduce(request(patches, made, ["gbt-random"]))
 
 
-def test_changed_classes_are_other_data(made: Path, patches: Path, tmp_path: Path) -> None:
+def test_changed_classes_are_other_data(
+    made: Path, patches: Path, tmp_path: Path, outcomes: dict[str, Outcome]
+) -> None:
     """Also where weak TC stays as it was: a lymphocyte becomes stromal."""
     changed = shutil.copytree(patches, tmp_path / "changed")
     for labels in (changed / "labels").iterdir():
@@ -253,6 +255,17 @@ def test_changed_classes_are_other_data(made: Path, patches: Path, tmp_path: Pat
     assert truths[0] == truths[1]
     with pytest.raises(DataError, match="plan of other data"):
         reproduce(request(changed, made, ["gbt-random"]))
+    out = shutil.copytree(made, tmp_path / "plan")
+    (out / "data.csv").unlink()
+    (out / "runs" / "gbt-random" / "fold0" / "run.json").unlink()  # finished or not
+    names = ["fpn-random", "gbt-random", "xception-c-random"]
+    assert reproduce(request(changed, out, names)) == 1
+    for name in names:
+        assert "holds a run of other settings, data or patients" in outcomes[name].reason
+    shutil.rmtree(out / "runs" / "gbt-random")
+    assert reproduce(request(changed, out, ["gbt-random"])) == 1
+    drawn = out / "runs" / "fpn-random" / "fold0"
+    assert outcomes["gbt-random"].reason.startswith(f"'{drawn}' holds a run of other settings")
 
 
 class _Page(HTMLParser):

@@ -12,7 +12,6 @@ the training patients.
 """
 
 import dataclasses
-import hashlib
 import json
 import logging
 import time
@@ -54,7 +53,7 @@ from cellularity_core.training.activations import (
 )
 from cellularity_core.training.cascade import predict_cascade, train_cascade
 from cellularity_core.training.direct import predict_direct, train_direct
-from cellularity_core.training.images import Loaded
+from cellularity_core.training.images import Loaded, data_checksum
 from cellularity_core.training.loop import BEST, DONE, Compute, Schedule, load_weights
 from cellularity_core.training.recipes import Direct, Recipe, Segmentation, recipe
 from cellularity_core.training.segmentation import (
@@ -95,6 +94,7 @@ class Runner:
     epochs_scale: float = 1.0
     recipes: Recipes = recipe
     failed: dict[Path, Exception] = dataclasses.field(default_factory=dict)
+    checksums: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def folder(self, name: str, split: Split) -> Path:
         """Where a row's run of a split lives."""
@@ -309,7 +309,8 @@ class Runner:
         self, name: str, training: Sequence[Loaded], validation: Sequence[Loaded], folder: Path
     ) -> None:
         settings = self.segmentation_settings(name)
-        wanted = {"segmentation": settings, "training": _names(training)}
+        data = data_checksum(training=training, validation=validation)
+        wanted = {"segmentation": settings, "data": data}
         self._match(folder, wanted, SETTINGS, DONE)
         if (folder / DONE).exists():
             return
@@ -356,12 +357,20 @@ class Runner:
         """
         if row.kind == "direct":
             self.direct_settings(row)
-        wanted: dict[str, Any] = {"training": _names(split.training)}
+        wanted: dict[str, Any] = {"data": self._data(split)}
         if row.kind != "classical":
             wanted["recipe"] = self.recipes(row.name)
         folder = self.folder(row.name, split)
         if take or (folder / ROW).exists() or (folder / RUN).exists():
             self._match(folder, wanted, ROW, RUN)
+
+    def _data(self, split: Split) -> str:
+        """Checksum of the images of a split and of what is known of them, made once."""
+        if split.name not in self.checksums:
+            self.checksums[split.name] = data_checksum(
+                training=split.training, validation=split.validation, measured=split.measured
+            )
+        return self.checksums[split.name]
 
     def _match(self, folder: Path, wanted: dict[str, Any], name: str, finished: str) -> None:
         compute = {"device": self.compute.device.type, "bf16": self.compute.bf16}
@@ -383,8 +392,3 @@ def drawn(items: Sequence[Loaded]) -> list[Loaded]:
 
 def _keeping(schedule: Schedule, best: bool) -> Schedule:
     return dataclasses.replace(schedule, keep_best=schedule.keep_best and best)
-
-
-def _names(items: Sequence[Loaded]) -> str:
-    """Checksum of which images these are."""
-    return hashlib.sha256("\n".join(i.sample.name for i in items).encode()).hexdigest()
