@@ -58,10 +58,7 @@ from db.steps import (
     progress,
 )
 from db.studies import (
-    DESIGNS,
     CaseRecord,
-    NewCase,
-    StudyPlan,
     StudyRecord,
     add_reader_to_study,
     cases,
@@ -71,6 +68,7 @@ from db.studies import (
     studies,
     study,
 )
+from db.study_plans import DESIGNS, NewCase, StudyPlan
 from db.trail import Event, events
 from db.verify import Verdict, verify
 from db.visits import fail_sign_in, refuse, visit
