@@ -94,21 +94,3 @@ def auc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
         return float("nan")
     ranks = rankdata(np.concatenate([high, low]))[: len(high)]
     return float((ranks.sum() - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
-
-
-def conformal_half_width(residuals: npt.ArrayLike, coverage: float) -> float:
-    """Half-width that covers a new residual with at least this probability.
-
-    The ``ceil((n + 1) * coverage)``-th smallest absolute residual (split-conformal;
-    Lei et al., J Am Stat Assoc 2018, 113:1094); the largest where n is too small
-    for that.
-
-    Parameters
-    ----------
-    residuals : array_like, shape (n,)
-        Truth minus score, of patients that the score was not trained on.
-    coverage : float
-    """
-    sizes = np.sort(np.abs(np.asarray(residuals, float)))
-    rank = int(np.ceil((len(sizes) + 1) * coverage))
-    return float(sizes[min(rank, len(sizes)) - 1])

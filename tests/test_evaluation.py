@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from cellularity_core.agreement import icc_a1
-from cellularity_core.evaluation import auc, conformal_half_width, figures
+from cellularity_core.evaluation import auc, figures
 
 GRADES = st.lists(st.integers(0, 6), min_size=1, max_size=20)
 
@@ -20,21 +20,6 @@ def test_auc_is_sklearns(high, low):
 
 def test_auc_of_nothing_is_undefined():
     assert np.isnan(auc([], [1.0]))
-
-
-def test_conformal_width_covers_new_residuals():
-    rng = np.random.default_rng(0)
-    covered = []
-    for _ in range(2000):
-        residuals = rng.normal(size=31)
-        width = conformal_half_width(residuals[:30], 0.9)
-        covered.append(abs(residuals[30]) <= width)
-    # rank 28 of 30: coverage 28/31 = 0.903 exactly.
-    assert np.mean(covered) == pytest.approx(28 / 31, abs=0.02)
-
-
-def test_few_residuals_give_the_largest():
-    assert conformal_half_width([0.1, -0.4, 0.2], 0.9) == 0.4
 
 
 def test_interval_widens_when_patches_share_patients():

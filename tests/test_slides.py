@@ -25,7 +25,7 @@ from cellularity_core.slides.reading import Slide
 from cellularity_core.slides.region import covered, read_outlines, region_geojson
 from cellularity_core.slides.run import Scoring, score_slide
 from cellularity_core.slides.sampling import WIDEN
-from cellularity_core.slides.scoring import AHEAD, TileResult, score_tile, score_tiles
+from cellularity_core.slides.scoring import AHEAD, TileResult, score_tiles
 from cellularity_core.slides.store import FILE, Store
 
 SIDE = 1700
@@ -143,7 +143,7 @@ def test_tiles_come_in_any_order(slide: Path, whole: Path, tmp_path: Path) -> No
     one = FakeScorer()
     backwards = replace(
         scoring(one),
-        engine=lambda s, tiles: (score_tile(s.path, None, t, one) for t in reversed(tiles)),
+        engine=lambda s, tiles: score_tiles(s, reversed(tiles), one),
     )
     score_slide(slide, backwards, tmp_path)
     assert outputs(tmp_path) == outputs(whole)

@@ -54,7 +54,6 @@ _NUMBER: Final = ParagraphStyle("number", parent=_TEXT, alignment=TA_RIGHT)
 _MAIN: Final = ParagraphStyle("main", parent=_NUMBER, fontName=BOLD, fontSize=9)
 _TEXT_HEAD: Final = ParagraphStyle("text head", parent=_TEXT, fontName=BOLD)
 _NUMBER_HEAD: Final = ParagraphStyle("number head", parent=_NUMBER, fontName=BOLD)
-_SMALL_NUMBER: Final = ParagraphStyle("small number", parent=CELL, alignment=TA_RIGHT)
 _SMALL_HEAD: Final = ParagraphStyle("small head", parent=CELL_HEAD, alignment=TA_RIGHT)
 _CAPTION: Final = ParagraphStyle("caption", parent=NOTE, alignment=TA_CENTER)
 

@@ -41,16 +41,6 @@ class Scored:
     value: float
 
 
-NAMES: Final = {
-    "mse": "MSE",
-    "kappa4": "kappa, 4 bins",
-    "icc_a1": "ICC(A,1)",
-    "icc_c1": "ICC(C,1)",
-    "pk": "PK",
-    "jaccard": "Jaccard, mean",
-}
-
-
 def agreement(scored: Sequence[Scored], truth_word: str) -> dict[str, dict[str, Statistic]]:
     """Every statistic against each pathologist, and its mean over them.
 

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 from cellularity_core.masks import tissue_mask
@@ -103,12 +102,6 @@ def score_tiles(slide: Slide, tiles: Iterable[Tile], scorer: PatchScorer) -> Gen
             )
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def score_tile(path: Path, mpp: float | None, tile: Tile, scorer: PatchScorer) -> TileResult:
-    """One tile of the slide in a file."""
-    (result,) = score_tiles(Slide(path, mpp), [tile], scorer)
-    return result
 
 
 def _read_ahead(
