@@ -3,13 +3,14 @@
 A map has five knots on [0, 1] and is a monotone cubic between them (PCHIP: Fritsch,
 Butland, SIAM J Sci Stat Comput 1984, 5:300). Its values minimise
 
-    sum over patients of the mean over their patches of (map(score) - reader)^2
+    sum over patients of the mean over their patches of (line(score) - reader)^2
       + TOWARDS_IDENTITY * sum of (value - knot)^2 + BENDING * sum of second differences^2
 
-so that few patches change little and each more says more. What that gains over no map on new
-patches of eight simulated readers: docs/recalibrate.md. The penalties were chosen on them,
-beside logistic and beta calibration (Kull, Silva Filho, Flach, AISTATS 2017) and smoothed
-isotonic regression, in a trial that is not part of the software.
+the line being straight between the knots, so that few patches change little and each more
+says more. What that gains over no map on new patches of eight simulated readers:
+docs/recalibrate.md. The penalties were chosen on them, beside logistic and beta calibration (Kull,
+Silva Filho, Flach, AISTATS 2017) and smoothed isotonic regression, in a trial that is not
+part of the software.
 """
 
 import itertools

@@ -88,7 +88,7 @@ def read_outlines(path: Path, width: int, height: int) -> Outlines:
 
     Returns
     -------
-    shapely Polygon or MultiPolygon
+    Outlines
         Within the slide.
 
     Raises
