@@ -199,7 +199,9 @@ def test_a_tiny_segmentation_learns_where_nuclei_are(tmp_path):
     assert float(last["jaccard_malignant"]) > 0.5
 
 
-def regression(out: Path, resume: bool, epochs: int = 4, stop_after: int | None = None) -> dict:
+def regression(
+    out: Path, resume: bool, epochs: int = 4, stop_after: int | None = None, compute: Compute = CPU
+) -> dict:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Dropout(0.3), nn.Flatten(), nn.Linear(4, 1))
 
@@ -215,7 +217,7 @@ def regression(out: Path, resume: bool, epochs: int = 4, stop_after: int | None 
         model,
         out=out,
         schedule=Schedule(epochs, rate=1e-2),
-        compute=CPU,
+        compute=compute,
         batches=batches,
         steps=5,
         loss=lambda m, b: ((m(b[0]).squeeze(1) - b[1]) ** 2).mean(),
@@ -274,6 +276,9 @@ def test_a_run_goes_on_only_as_it_was_begun(tmp_path):
         regression(tmp_path, resume=False, epochs=2, stop_after=0)
     assert not any((tmp_path / name).exists() for name in ("done.json", "best.pt"))
     regression(tmp_path, resume=True, epochs=2)
+    for other in (Compute(CPU.device, bf16=True), Compute(torch.device("cuda"), bf16=False)):
+        with pytest.raises(ModelError, match="on this device and in this precision"):
+            regression(tmp_path, resume=True, epochs=2, compute=other)
     (tmp_path / "made-with.json").unlink()
     with pytest.raises(ModelError, match="not begun with these settings"):
         regression(tmp_path, resume=True, epochs=2)

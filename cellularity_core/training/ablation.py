@@ -37,7 +37,7 @@ def measure_trial(plan: Plan, trial: Trial) -> list[Row]:
     """Train what a trial changes and measure it on patients that it never saw.
 
     Segmentations and maps are the plan's own where the trial changes nothing of them; what is
-    trained already, with the same settings and data, is kept.
+    trained already, with the same settings and data on the same device, is kept.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def measure_trial(plan: Plan, trial: Trial) -> list[Row]:
     Raises
     ------
     ModelError
-        If what is there was trained with other settings or data.
+        If what is there was trained with other settings or data, on another device or in
+        another precision.
     """
     own = copy.copy(plan)
     own.resume = True

@@ -142,7 +142,7 @@ def fit(
         Metric that chooses the epoch when the schedule keeps the best.
     description : mapping
         Stored beside the weights (network, checksum of the data, seed); a run goes on only
-        where it is the same.
+        where it is the same, on the same kind of device in the same precision.
     resume : bool
         Go on from the last finished epoch where there is one; else begin anew.
     before_epoch : callable, optional
@@ -156,11 +156,13 @@ def fit(
     Raises
     ------
     ModelError
-        If what is to be gone on with was made with other settings or data, or the training
-        diverges; then there is no ``done.json``.
+        If what is to be gone on with was made with other settings or data, on another device
+        or in another precision, or the training diverges; then there is no ``done.json``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, {"schedule": dataclasses.asdict(schedule), "steps": steps, **description}, resume)
+    on = {"device": compute.device.type, "bf16": compute.bf16}
+    plan = {"schedule": dataclasses.asdict(schedule), "steps": steps}
+    _claim(out, {**plan, **on, **description}, resume)
     if (out / DONE).exists() and resume:
         model.load_state_dict(load_weights(out / BEST)["model"])
         done: dict[str, float] = json.loads((out / DONE).read_text())
@@ -250,9 +252,9 @@ def _claim(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
     if resume and is_begun:
         if not path.exists() or path.read_text(encoding="utf-8") != wanted:
             raise ModelError(
-                f"The run in '{out}' was not begun with these settings and data (its {ORIGIN} says "
-                "with which), so it cannot go on with them; give another --out, or leave --resume "
-                "out to begin anew."
+                f"The run in '{out}' was not begun with these settings and data, on this device "
+                f"and in this precision (its {ORIGIN} says with which), so it cannot go on; give "
+                "another --out, or leave --resume out to begin anew."
             )
         return
     if not resume:
