@@ -25,6 +25,15 @@ _OTHERS: Final = {
 
 
 @cache
+def font_file(name: str = FONT) -> Path:
+    """Where a font lies that comes with matplotlib."""
+    found = find_spec("matplotlib")
+    if found is None or found.origin is None:  # pragma: no cover - a required package
+        raise ImportError("matplotlib, whose fonts are used, is not installed.")
+    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf"
+
+
+@cache
 def prepare() -> frozenset[int]:
     """Register the fonts; the letters that the first one has.
 
@@ -32,12 +41,8 @@ def prepare() -> frozenset[int]:
     Greek, Cyrillic, Hebrew, Arabic and many signs. Letters it lacks are drawn by a
     font of the viewer's own.
     """
-    found = find_spec("matplotlib")
-    if found is None or found.origin is None:  # pragma: no cover - a required package
-        raise ImportError("matplotlib, whose fonts a PDF is set in, is not installed.")
-    folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
     for name in (FONT, BOLD):
-        pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
+        pdfmetrics.registerFont(TTFont(name, str(font_file(name))))
     pdfmetrics.registerFontFamily(FONT, FONT, BOLD, FONT, BOLD)
     for name in _OTHERS:
         pdfmetrics.registerFont(UnicodeCIDFont(name))

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from cellularity_core.pdf_text import font_file
 from cellularity_core.slides.maps import Map
 
 Pixels = npt.NDArray[np.uint8]
@@ -23,7 +24,7 @@ LEGEND: Final = 340
 """Width of the legend, in pixels."""
 
 BAR: Final = (28, 260)
-FONT: Final = 17
+FONT: Final = 16
 
 _RAMP: Final = cv2.COLORMAP_VIRIDIS
 
@@ -94,7 +95,7 @@ def _fitted(wide: npt.NDArray[np.generic], shape: tuple[int, int]) -> npt.NDArra
 
 
 def _with_legend(picture: Pixels, title: str, lines: tuple[str, ...], unfit: bool) -> Pixels:
-    font = ImageFont.load_default(FONT)
+    font = ImageFont.truetype(font_file(), FONT)
     step = FONT + 8
     wrapped = [part for line in lines for part in _wrapped(line, font)]
     heading = _wrapped(title, font)
@@ -124,7 +125,7 @@ def _with_legend(picture: Pixels, title: str, lines: tuple[str, ...], unfit: boo
     return np.asarray(canvas)
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
