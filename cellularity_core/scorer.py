@@ -137,7 +137,7 @@ class Scorer:
         )
 
     def score(self, patches: Iterable[Patch], maps: bool = True) -> Iterator[PatchResult]:
-        """Score patches, in order, a few at a time.
+        """Score patches, in order, as many at a time as keep all cores at work.
 
         Parameters
         ----------
@@ -151,11 +151,14 @@ class Scorer:
         PatchResult
         """
         waiting: deque[tuple[Pass, Quality]] = deque()
+        behind = 0  # tiles of those that wait, but for the first
         for patch in patches:
             # judged while the networks are at work
             waiting.append((self._networks.begin(patch), quality.assess(patch)))
-            if len(waiting) > self._threads:
+            behind += len(waiting[-1][0].tiles) if len(waiting) > 1 else 0
+            while behind >= self._threads:
                 yield self._finish(*waiting.popleft(), maps)
+                behind -= len(waiting[0][0].tiles)
         while waiting:
             yield self._finish(*waiting.popleft(), maps)
 

@@ -195,6 +195,24 @@ def test_a_patch_scores_the_same_alone_in_a_batch_and_again(scorer, patches):
     assert batch == alone
 
 
+def test_no_more_patches_are_held_than_keep_the_cores_at_work(patches):
+    large = np.tile(patches[0].pixels[:330], (2, 1, 1))  # two tiles
+    taken = []
+
+    def given():
+        for pixels in (large, large[::-1], large[:, ::-1], *(p.pixels for p in patches)):
+            taken.append(len(taken))
+            yield made(pixels)
+
+    results = Scorer.open(threads=4, methods=["gbt"]).score(given(), maps=False)
+    held = []
+    for number, result in enumerate(results):
+        held.append(len(taken) - number)
+        assert result.height == (660 if number < 3 else patches[number - 3].height)
+    # of two tiles each, three; of one tile each, one more than there are threads
+    assert held[0] == 3 and held[3] == 5 and max(held) == 5
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_released_memory_is_given_back_and_scores_stay_the_same(scorer, patches):
     def resident() -> int:
