@@ -191,7 +191,7 @@ def score(
     mpp: Annotated[
         float | None,
         typer.Option(
-            help="Pixel size in um/px of every image; by default the file's own, "
+            help="Pixel size in µm/px of every image; by default the file's own, "
             f"or {DEFAULT_MPP} where it has none.",
             show_default=False,
         ),

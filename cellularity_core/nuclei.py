@@ -79,7 +79,7 @@ def detect_nuclei(
         )
     if not (mpp > 0 and sigma_um > 0 and min_distance_um >= 0):
         raise ValueError(
-            f"Got {mpp} um/px, sigma {sigma_um} um, distance {min_distance_um} um; "
+            f"Got {mpp} µm/px, sigma {sigma_um} µm, distance {min_distance_um} µm; "
             "expected positive lengths."
         )
     cells = np.ascontiguousarray(maps[: len(CLASSES)], dtype=np.float32)

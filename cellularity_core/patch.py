@@ -90,8 +90,8 @@ def check_mpp(mpp: float, name: str) -> float:
     low, high = MPP_RANGE
     if not (math.isfinite(mpp) and low <= mpp <= high):
         raise PixelSizeError(
-            f"A pixel size of {mpp:g} um/px was given for {name}, and a patch has {low:g} to "
-            f"{high:g}; give um per pixel (0.5 is usual at 20x, 0.25 at 40x)."
+            f"A pixel size of {mpp:g} µm/px was given for {name}, and a patch has {low:g} to "
+            f"{high:g}; give µm per pixel (0.5 is usual at 20x, 0.25 at 40x)."
         )
     return float(mpp)
 
@@ -362,5 +362,5 @@ def _to_float(text: str, image: str) -> float:
     except ValueError:
         raise PixelSizeError(
             f"The manifest gives {safe_name(image)} the pixel size '{text[:40]}', which is no "
-            "number; give um per pixel, such as 0.5, or leave it empty."
+            "number; give µm per pixel, such as 0.5, or leave it empty."
         ) from None

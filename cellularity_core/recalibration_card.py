@@ -35,7 +35,7 @@ def about_sizes(made: Recalibration) -> str:
     """That pixel sizes were assumed, and what may come of it."""
     return (
         f"Of {made.assumed} of the {made.patches} patches the pixel size is stated nowhere, and "
-        f"{DEFAULT_MPP:g} um was assumed; where it is another, their scores and with them this "
+        f"{DEFAULT_MPP:g} µm was assumed; where it is another, their scores and with them this "
         "scale are wrong."
     )
 

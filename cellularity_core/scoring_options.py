@@ -84,7 +84,7 @@ def check_mpp(mpp: float | None) -> None:
     """Refuse a pixel size that no microscope has."""
     if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
         raise typer.BadParameter(
-            f"{mpp} um/px is not a pixel size of a microscope; expected {MPP_RANGE[0]} to "
+            f"{mpp} µm/px is not a pixel size of a microscope; expected {MPP_RANGE[0]} to "
             f"{MPP_RANGE[1]}, 0.5 being usual at 20x.",
             param_hint="--mpp",
         )

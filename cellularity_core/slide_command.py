@@ -49,7 +49,7 @@ def slide(
     mpp: Annotated[
         float | None,
         typer.Option(
-            help="Pixel size in um/px of the full resolution, of a slide named alone or of those "
+            help="Pixel size in µm/px of the full resolution, of a slide named alone or of those "
             "that state none; by default the file's own.",
             show_default=False,
         ),

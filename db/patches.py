@@ -25,7 +25,7 @@ def pixel_size(mpp: float) -> float:
         If it is not above 0.
     """
     if not (math.isfinite(mpp) and mpp > 0):
-        raise RecordError(f"A pixel size of {mpp} um cannot be kept; give one above 0.")
+        raise RecordError(f"A pixel size of {mpp} µm cannot be kept; give one above 0.")
     return float(f"{mpp:.6g}")
 
 

@@ -241,7 +241,7 @@ class TestCollect:
         assert {i.mpp_source for i in items if isinstance(i, Patch)} == {"user"}
         reasons = [i.reason for i in items if isinstance(i, Rejected)]
         assert "is not there" in reasons[0]
-        assert "353 um/px was given for a.tif" in reasons[1]
+        assert "353 µm/px was given for a.tif" in reasons[1]
         assert "'wide', which is no number" in reasons[2]
 
     @pytest.mark.parametrize(

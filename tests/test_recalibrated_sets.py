@@ -150,7 +150,7 @@ def test_end_to_end_a_known_reader_is_found_again(models, scored, recalibrated, 
     card = made.card()
     assert "that of one reader or site (reader: A.B., north)" in card
     assert WEAK_SCALE not in card
-    sizes = "Of 1 of the 20 patches the pixel size is stated nowhere, and 0.5 um was assumed"
+    sizes = "Of 1 of the 20 patches the pixel size is stated nowhere, and 0.5 µm was assumed"
     assert sizes in card and sizes in said
     assert "fitted to scores from" in card and "open on that side" in card
     assert "Research use only" in card and "20 patients" in card

@@ -296,10 +296,10 @@ def test_a_region_that_cannot_be_used(tmp_path: Path, content: str, words: str) 
 
 def test_a_pixel_size_unlike_the_files_is_told(slide: Path, tmp_path: Path) -> None:
     found = score_slide(slide, scoring(FakeScorer()), tmp_path, mpp=0.25)
-    assert found["notes"][0].startswith("The file says 0.5 um/px and 0.25 was given")
+    assert found["notes"][0].startswith("The file says 0.5 µm/px and 0.25 was given")
     assert found["reliable"] is False
     tiles = json.loads((tmp_path / "tiles.geojson").read_text())
-    assert tiles["cellularity"]["reliable"].startswith("NO. The file says 0.5 um/px")
+    assert tiles["cellularity"]["reliable"].startswith("NO. The file says 0.5 µm/px")
     assert found["slide"]["mpp_source"] == "user"
 
 

@@ -89,26 +89,26 @@ FLAGS: Final = {
     ),
     "wrong-scale": Flag(
         "Nuclei and texture are not of the size that the pixel size says, so the scale is wrong; "
-        "check the um per pixel, or export the field at its own resolution.",
+        "check the µm per pixel, or export the field at its own resolution.",
         True,
     ),
     "small-field": Flag(
-        "This field is smaller than those the error was measured on (about 250 um a side), so "
+        "This field is smaller than those the error was measured on (about 250 µm a side), so "
         "its interval is too narrow; give a larger field.",
         False,
     ),
     "out-of-scale": Flag(
-        "The pixel size is outside 0.2 to 1 um, where the methods have not been trained; "
+        "The pixel size is outside 0.2 to 1 µm, where the methods have not been trained; "
         "check it, or export the field at 20x.",
         True,
     ),
     "pixel-size-unknown": Flag(
-        "The pixel size in the file cannot be right and 0.5 um (20x) was assumed; "
+        "The pixel size in the file cannot be right and 0.5 µm (20x) was assumed; "
         "enter the true one.",
         False,
     ),
     "pixel-size-assumed": Flag(
-        "The file states no pixel size and 0.5 um (20x) was assumed; if it is another one, "
+        "The file states no pixel size and 0.5 µm (20x) was assumed; if it is another one, "
         "enter it, as every score depends on it.",
         False,
     ),

@@ -84,7 +84,7 @@ def targets(items: Sequence[Loaded]) -> Picture:
     return picture(
         "Figure 3. Masks made from points",
         figure,
-        f"A disc {DISC_DIAMETER_PX:g} px across (at 0.5 um/px) at each annotated nucleus; "
+        f"A disc {DISC_DIAMETER_PX:g} px across (at 0.5 µm/px) at each annotated nucleus; "
         f"background is where no disc is. {_named(items)}.",
     )
 

@@ -31,7 +31,7 @@ LIBRARIES: Final = (
     "matplotlib",
 )
 WEAK: Final = (
-    "Every truth and every score here is weak TC: the share of the tissue within 10 um of an "
+    "Every truth and every score here is weak TC: the share of the tissue within 10 µm of an "
     "annotated tumour nucleus. It is not a pathologist's score, and figures made with it cannot "
     "be compared number by number with the paper's."
 )

@@ -205,7 +205,7 @@ def _in_manifest(
         except ValueError:
             raise SlideError(
                 f"{name} gives {safe_name(slide)} the pixel size '{size[:40]}', which is no "
-                "number; give um per pixel, such as 0.25, or leave it empty."
+                "number; give µm per pixel, such as 0.25, or leave it empty."
             ) from None
         outline = path.parent / region if region else roi
         yield Entry(path.parent / slide, given, outline, not size and not override)

@@ -249,7 +249,7 @@ class Slide:
         about = f"; its objective is {power}x" if power else ""
         raise PixelSizeError(
             f"{self.name} does not state a pixel size between {MPP_RANGE[0]:g} and "
-            f"{MPP_RANGE[1]:g} um{about}, so nothing on it can be measured; give it with --mpp "
+            f"{MPP_RANGE[1]:g} µm{about}, so nothing on it can be measured; give it with --mpp "
             "(0.5 is usual at 20x, 0.25 at 40x)."
         )
 

@@ -139,7 +139,7 @@ def contradiction(slide: Slide) -> str | None:
     if claimed is None or 1 / MPP_DIFFERENCE < slide.mpp / claimed < MPP_DIFFERENCE:
         return None
     return (
-        f"The file says {claimed:g} um/px and {slide.mpp:g} was given; one of them is wrong, so "
+        f"The file says {claimed:g} µm/px and {slide.mpp:g} was given; one of them is wrong, so "
         "nothing here can be relied on."
     )
 
@@ -216,7 +216,7 @@ def map_picture(
     lines = (
         *([wrong] if wrong else []),
         slide.name,
-        f"Tiles of {slide.tile_um:.0f} um, smoothed",
+        f"Tiles of {slide.tile_um:.0f} µm, smoothed",
         f"Scale: {about['scale']}",
         f"Model set {about['model_set']}",
         USE,
