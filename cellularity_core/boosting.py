@@ -226,7 +226,7 @@ class Reason:
     feature : str
         One of `FEATURE_NAMES`; "" for the rest taken together.
     text : str
-        For a pathologist, e.g. "malignant area above 0.5: +0.12 (31 % of the patch)".
+        For a pathologist, e.g. "malignant area above 0.5: +0.12 (31 % of the tissue)".
     value : float or None
         The feature itself; None for the rest.
     contribution : float

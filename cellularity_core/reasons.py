@@ -69,13 +69,13 @@ class Region:
     Attributes
     ----------
     share : float
-        Of the patch, 0 to 1.
+        Of the tissue, 0 to 1.
     where : str
         E.g. "in the upper left".
     one, other : float
         Means of the two maps there.
     worth : float
-        What the difference there adds to the mean of the first over the patch.
+        What the difference there adds to the mean of the first over the tissue.
     """
 
     share: float
@@ -221,14 +221,14 @@ class _Speaker:
         if more:
             said.append(
                 f"{name} scores more than the marked malignant nuclei cover: {more.where}, "
-                f"{_percent(more.share)} % of the patch. There it scores {_percent(more.one)} %, "
+                f"{_percent(more.share)} % of the tissue. There it scores {_percent(more.one)} %, "
                 f"they cover {_percent(more.other)} %"
                 + (f"; that adds {points_of(_percent(more.worth))} to it." if adds_up else ".")
             )
         if less:
             said.append(
                 f"{name} scores less than the marked malignant nuclei cover: {less.where}, "
-                f"{_percent(less.share)} % of the patch. There it scores {_percent(less.other)} %, "
+                f"{_percent(less.share)} % of the tissue. There it scores {_percent(less.other)} %, "
                 f"they cover {_percent(less.one)} %"
                 + (f"; that takes {points_of(_percent(less.worth))} from it." if adds_up else ".")
             )
@@ -245,7 +245,7 @@ class _Speaker:
         cover = float((found.weights * marked).sum())
         said.append(
             f"The malignant nuclei marked, each with 10 µm around it, cover {_percent(cover)} % "
-            f"of the patch; {self.names[reader]} gives {_percent(self.score(reader))} %."
+            f"of the tissue; {self.names[reader]} gives {_percent(self.score(reader))} %."
         )
         return said
 
@@ -261,7 +261,7 @@ class _Speaker:
                 against = "Against the gap: " if first == low else ""
                 said.append(
                     f"{against}{self.names[first]} scores higher than {self.names[second]} "
-                    f"{found.where}, on {_percent(found.share)} % of the patch: "
+                    f"{found.where}, on {_percent(found.share)} % of the tissue: "
                     f"{_percent(found.one)} % against {_percent(found.other)} % there"
                     + (f", worth {points_of(_percent(found.worth))}." if adds_up else ".")
                 )

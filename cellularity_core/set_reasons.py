@@ -207,7 +207,7 @@ def _where(one: Scored, other: Scored, method: str, names: Mapping[str, str]) ->
         return f"No part of the patch stands out: {names[method]} differs little in every place."
     return (
         f"Set {other.label} scores higher {found.where}, on {_percent(found.share)} % of the "
-        f"patch: {_percent(found.one)} % against {_percent(found.other)} % there."
+        f"tissue: {_percent(found.one)} % against {_percent(found.other)} % there."
     )
 
 

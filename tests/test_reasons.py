@@ -88,9 +88,20 @@ def test_tumour_that_the_segmentation_left_unmarked_is_named(models: ModelSet) -
     assert found.summary.startswith("Number gives 20 %, 18 points more than Features (2 %).")
     assert found.reasons[0] == (
         "Number scores more than the marked malignant nuclei cover: in the upper left, 25 % of the "
-        "patch. There it scores 80 %, they cover 0 %; that adds 20 points to it."
+        "tissue. There it scores 80 %, they cover 0 %; that adds 20 points to it."
     )
-    assert "cover 0 % of the patch; Features gives 2 %" in found.reasons[1]
+    assert "cover 0 % of the tissue; Features gives 2 %" in found.reasons[1]
+
+
+def test_a_region_is_told_as_its_share_of_the_tissue(models: ModelSet) -> None:
+    """The right half is glass, so a quarter of the patch is half of the tissue."""
+    weights = np.zeros((SIDE, SIDE))
+    weights[:, : SIDE // 2] = 2 / SIDE**2
+    seen = replace(places(corner(0.8)), weights=weights)
+    given = patch_result({"gbt": 0.02, "direct-r": seen.mean})
+    more = why_apart(given, "gbt", "direct-r", models, {"direct-r": seen}, NAMES).reasons[0]
+    assert seen.mean == pytest.approx(0.4)
+    assert "in the upper left, 50 % of the tissue." in more and "adds 40 points" in more
 
 
 def test_marked_nuclei_that_the_network_does_not_count_are_named(models: ModelSet) -> None:
@@ -105,7 +116,7 @@ def test_marked_nuclei_that_the_network_does_not_count_are_named(models: ModelSe
     )
     assert found.reasons[0] == (
         "Number scores less than the marked malignant nuclei cover: in the upper left, 25 % of the "
-        "patch. There it scores 0 %, they cover 100 %; that takes 25 points from "
+        "tissue. There it scores 0 %, they cover 100 %; that takes 25 points from "
         "it."
     )
 
@@ -188,10 +199,10 @@ def test_two_networks_that_read_the_picture(models: ModelSet) -> None:
         result, "direct-r", "direct-c", models, {"direct-r": one, "direct-c": other}, NAMES
     )
     assert found.reasons == (
-        "Number scores higher than Grade in the upper left, on 25 % of the patch: 80 % against "
+        "Number scores higher than Grade in the upper left, on 25 % of the tissue: 80 % against "
         "20 % there, worth 15 points.",
         "Against the gap: Grade scores higher than Number in several parts, on 75 % of the "
-        "patch: 30 % against 15 % there, worth 11 points.",
+        "tissue: 30 % against 15 % there, worth 11 points.",
     )
 
 

@@ -141,7 +141,9 @@ def test_places_where_one_network_scores_higher_are_named() -> None:
         for label, v, at in zip("AB", values, (0.4, 1.0), strict=True)
     )
     said = reasons(one, two, method)
-    assert "Set B scores higher in the upper left, on 25 % of the patch: 100 % against 40 %" in said
+    assert (
+        "Set B scores higher in the upper left, on 25 % of the tissue: 100 % against 40 %" in said
+    )
     flat = told("B", patch_result({method: 0.3}), OURS, {method: places(corner(0.4))})
     assert "No part of the patch stands out" in reasons(one, flat, method)
     coarse = told("B", patch_result({method: 0.3}), OURS, {method: places(np.ones((4, 4)))})
