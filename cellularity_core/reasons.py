@@ -228,8 +228,8 @@ class _Speaker:
         if less:
             said.append(
                 f"{name} scores less than the marked malignant nuclei cover: {less.where}, "
-                f"{_percent(less.share)} % of the tissue. There it scores {_percent(less.other)} %, "
-                f"they cover {_percent(less.one)} %"
+                f"{_percent(less.share)} % of the tissue. There it scores "
+                f"{_percent(less.other)} %, they cover {_percent(less.one)} %"
                 + (f"; that takes {points_of(_percent(less.worth))} from it." if adds_up else ".")
             )
         against = less if image_is_higher else more
