@@ -1,9 +1,6 @@
-"""The command line as other programs call it: exit codes, exact output, messages."""
+"""The command line as other programs call it: exact output, in every form."""
 
-import csv
-import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
+from cli_support import read_csv, save, three_patches
 from PIL import Image
 from pypdf import PdfReader
 
@@ -37,29 +35,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three synthetic patches of different sizes; one in a subfolder."""
-    root = tmp_path_factory.mktemp("patches")
-    (root / "sub").mkdir()
-    for k, (name, height, width) in enumerate(
-        [("a.png", 256, 256), ("b.png", 160, 192), ("sub/c.png", 128, 128)]
-    ):
-        save(root / name, synthesise(k, 256).pixels[:height, :width])
-    return root
-
-
-def save(path: Path, pixels: np.ndarray) -> Path:
-    Image.fromarray(pixels).save(path)
-    return path
+    return three_patches(tmp_path_factory.mktemp("patches"))
 
 
 def without_seconds(content: dict[str, Any]) -> dict[str, Any]:
     for patch in content["patches"]:
         assert all(value >= 0 for value in patch.pop("seconds").values())
     return content
-
-
-def read_csv(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
 
 
 def process(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -252,22 +234,6 @@ def test_zip_and_manifest(folder: Path, tmp_path: Path, capfdbinary) -> None:
     assert patches[1]["mpp"] == 0.25
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_scored(
-    folder: Path, tmp_path: Path, capfd
-) -> None:
-    (tmp_path / "broken.png").write_bytes((folder / "a.png").read_bytes()[:300])
-    (tmp_path / "empty.png").write_bytes(b"")
-    (tmp_path / "good.png").write_bytes((folder / "b.png").read_bytes())
-    assert main(["score", str(tmp_path), "--json", "-"]) == 1
-    captured = capfd.readouterr()
-    content = json.loads(captured.out)
-    assert [patch["image"] for patch in content["patches"]] == ["good.png"]
-    assert [error["image"] for error in content["errors"]] == ["broken.png", "empty.png"]
-    for error in content["errors"]:
-        assert f"cellularity: {error['reason']}" in captured.err
-    assert "Traceback" not in captured.err
-
-
 def test_a_patch_without_tissue_is_a_result(tmp_path: Path, capfdbinary) -> None:
     blank = save(tmp_path / "blank.png", np.full((256, 256, 3), 245, np.uint8))
     assert main(["score", str(blank), "--json", "-"]) == 0
@@ -276,98 +242,6 @@ def test_a_patch_without_tissue_is_a_result(tmp_path: Path, capfdbinary) -> None
     assert "no-tissue" in patch["quality"]["flags"]
     assert patch["scores"]["gbt"] == {"value": None, "low": None, "high": None}
     assert sum(patch["counts"].values()) == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--mpp", "353"], "--mpp"),
-        (["--mpp", "nan"], "--mpp"),
-        (["--mpp", "big"], "--mpp"),
-        (["--models", "gbt,unet"], "gbt, cascade, direct-r, direct-c"),
-        (["--models", ","], "--models"),
-        (["--model-set", "paris"], "breast-1"),
-        (["--tta", "0"], "--tta"),
-        (["--tta", "9"], "--tta"),
-        (["--device", "tpu"], "--device"),
-        (["--json", "-", "--csv", "-"], "more than one"),
-        (["--json", "no/such/folder/r.json"], "does not exist"),
-        (["--json", "."], "a folder"),
-        (["--overlay", "{image}"], "is a file"),
-        (["--ome-tiff", "{image}"], "--ome-tiff"),
-        (["--features", "f.xlsx"], ".csv or .parquet"),
-        (["--colour"], "--colour"),
-    ],
-)
-def test_wrong_usage_is_two_and_says_why(folder: Path, options, words, capsys) -> None:
-    image = str(folder / "a.png")
-    assert main(["score", image, *(o.format(image=image) for o in options)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert " ".join(words.split()) in " ".join(captured.err.replace("│", " ").split())
-
-
-@pytest.mark.parametrize("arguments", [["score"], ["score", "no-such.png"], ["paint"], []])
-def test_nothing_to_do_is_wrong_usage(arguments: list[str], capsys) -> None:
-    assert main(arguments) == 2
-    assert "Traceback" not in capsys.readouterr().err
-
-
-def test_an_empty_folder_is_wrong_usage(tmp_path: Path, capsys) -> None:
-    assert main(["score", str(tmp_path)]) == 2
-    assert "there is no file in" in " ".join(capsys.readouterr().err.split())
-
-
-def test_what_is_written_is_not_scored(folder: Path, tmp_path: Path, capsys) -> None:
-    save(tmp_path / "a.png", synthesise(5, 128).pixels)
-    outputs = ["--json", str(tmp_path / "r.json"), "--csv", str(tmp_path / "r.csv")]
-    for _ in range(2):
-        assert main(["score", str(tmp_path), *outputs]) == 0
-        assert len(read_csv((tmp_path / "r.csv").read_text())) == 1
-    assert main(["score", str(tmp_path), "--overlay", str(tmp_path / "drawn")]) == 2
-    assert "would be scored too" in " ".join(capsys.readouterr().err.replace("│", " ").split())
-
-
-def test_a_damaged_model_set_is_one_sentence(folder, tmp_path, monkeypatch, capsys) -> None:
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "manifest.json").write_text("{}")
-    monkeypatch.setenv("CELLULARITY_MODELS", str(tmp_path))
-    assert main(["score", str(folder / "a.png"), "--model-set", "bad"]) == 1
-    captured = capsys.readouterr()
-    assert captured.err.startswith("cellularity: The manifest of the model set 'bad'")
-    assert captured.err.count("\n") == 1
-
-
-def break_scoring(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def broken(self: Scorer, patches: object, maps: bool = True) -> object:
-        raise error
-
-    monkeypatch.setattr(Scorer, "score", broken)
-
-
-def test_the_unexpected_is_one_sentence(folder: Path, monkeypatch, capsys) -> None:
-    break_scoring(monkeypatch, RuntimeError("bang"))
-    assert main(["score", str(folder / "a.png")]) == 1
-    captured = capsys.readouterr()
-    assert "RuntimeError: bang" in captured.err
-    assert "CELLULARITY_DEBUG=1" in captured.err
-    assert captured.err.count("\n") == 1
-    monkeypatch.setenv("CELLULARITY_DEBUG", "1")
-    with pytest.raises(RuntimeError, match="bang"):
-        main(["score", str(folder / "a.png")])
-
-
-def test_a_disk_that_refuses_is_named(folder: Path, monkeypatch, capsys) -> None:
-    break_scoring(monkeypatch, OSError(28, "No space left on device", "r.json"))
-    assert main(["score", str(folder / "a.png")]) == 1
-    assert capsys.readouterr().err == "cellularity: No space left on device: r.json\n"
-
-
-def test_an_interrupt_is_130(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    break_scoring(monkeypatch, KeyboardInterrupt())
-    target = tmp_path / "r.csv"
-    assert main(["score", str(folder / "a.png"), "--csv", str(target)]) == 130
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_does_not_grow_with_patches(tmp_path: Path, monkeypatch) -> None:
@@ -390,17 +264,6 @@ def test_memory_does_not_grow_with_patches(tmp_path: Path, monkeypatch) -> None:
     assert main(["score", str(tmp_path / "in"), "--overlay", str(tmp_path / "out")]) == 0
     assert len(alive) == 16
     assert max(alive[8:]) <= max(alive[:8]) <= 9
-
-
-def test_a_terminal_is_not_told_what_to_do(folder: Path, tmp_path: Path, capfd) -> None:
-    name = "\x1b[31m=a.png" if os.name != "nt" else "=a.png"
-    (tmp_path / name).write_bytes((folder / "b.png").read_bytes())
-    (tmp_path / "\x1b[0mbad.png").write_bytes(b"no image")
-    assert main(["score", str(tmp_path)]) == 1
-    captured = capfd.readouterr()
-    assert "\x1b[31m" not in captured.out
-    assert "\x1b[0mbad" not in captured.err
-    assert "bad.png" in captured.err
 
 
 def test_the_module_is_the_same_command(folder: Path) -> None:
