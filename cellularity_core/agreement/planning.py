@@ -137,8 +137,7 @@ def _least(width: float, icc: float, share: float, readers: int, max_cases: int)
             None,
             None,
             narrowest,
-            f"with {readers} readers even {max_cases} cases give {narrowest:.2f}; "
-            "more readers are needed",
+            f"with {readers} readers even {max_cases} cases give {narrowest:.2f}",
         )
     found = narrowest
     if widest <= width:
