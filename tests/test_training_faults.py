@@ -14,7 +14,7 @@ from cellularity_core.masks import segmentation_target
 from cellularity_core.points import NucleiPoints
 from cellularity_core.reproduce.kept import save_overlaps, save_scores
 from cellularity_core.training import plan
-from cellularity_core.training.activations import Activations
+from cellularity_core.training.activations import Activations, make_activations
 from cellularity_core.training.images import Loaded
 from cellularity_core.training.loop import Compute, Schedule, fit
 from cellularity_core.training.recipes import Segmentation
@@ -100,19 +100,28 @@ class Diverged(nn.Module):
         return x.new_full((1, 4, *x.shape[2:]), torch.nan if x.mean() < 0 else 1.0)
 
 
+DRAWN = Segmentation("resnet18", "unet", "random", Schedule(1), view_mpp=0.5)
+
+
+def test_maps_that_are_no_numbers_teach_nothing(tmp_path):
+    dark = Loaded(Sample(Path("x"), "dark", "p", "s"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ModelError, match=r"Maps of 'dark' .* diverged"):
+        make_activations(Diverged(), [dark], DRAWN, CPU, out=tmp_path, views=1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_overlaps_that_are_no_numbers_are_no_result(tmp_path):
     points = NucleiPoints(np.array([[32.0, 32.0]]), np.array([2], np.int8), {})
     items = [
         Loaded(Sample(Path("x"), n, "p", "s", points=points), np.full((64, 64, 3), grey, np.uint8))
         for n, grey in (("dark", 0), ("bright", 255))
     ]
-    settings = Segmentation("resnet18", "unet", "random", Schedule(1), view_mpp=0.5)
-    found = overlaps(Diverged(), items, settings, CPU)
+    found = overlaps(Diverged(), items, DRAWN, CPU)
     assert not np.isnan(found[0][1]).any()
     with pytest.raises(ModelError, match=r"1 of 2 overlaps .* diverged"):
         save_overlaps(tmp_path, items, *found)
     assert not list(tmp_path.iterdir())
-    assert np.isnan(jaccard(Diverged(), items, settings, CPU)["jaccard"])  # so never the best
+    assert np.isnan(jaccard(Diverged(), items, DRAWN, CPU)["jaccard"])  # so never the best
 
 
 def test_weights_spoiled_by_the_last_step_are_no_finished_training(tmp_path):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch import nn
 
 from cellularity_core.conventions import FEATURE_MPP
+from cellularity_core.errors import ModelError
 from cellularity_core.features import FEATURE_NAMES, features
 from cellularity_core.masks import tissue_share
 from cellularity_core.patch import pixel_digest
@@ -58,7 +59,13 @@ def activations_of(
     views: int,
     seed: int,
 ) -> Activations:
-    """Maps and features of one patch and of its restained views."""
+    """Maps and features of one patch and of its restained views.
+
+    Raises
+    ------
+    ModelError
+        If a map holds what is no number, as those of a network that has diverged do.
+    """
     rng = np.random.default_rng([seed, *item.sample.name.encode()])
     pixels, _, mpp = at_pixel_size(item, settings.view_mpp)
     small, table, tissue = [], [], tissue_share(pixels, mpp)
@@ -66,6 +73,12 @@ def activations_of(
     for k in range(views):
         seen = jitter_stain(pixels, rng, settings.jitter) if k else pixels
         maps = activation(model, seen, compute)
+        if not np.isfinite(maps).all():
+            raise ModelError(
+                f"Maps of '{item.sample.name}' hold what is no number: the training of the "
+                "segmentation has diverged. Lower its learning rate in the recipe, and begin it "
+                "anew."
+            )
         plain = maps if plain is None else plain
         shape = tuple(round(side * mpp / FEATURE_MPP) for side in maps.shape[1:])
         reduced = np.stack([resize(m, (shape[0], shape[1])) for m in maps])
