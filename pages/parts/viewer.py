@@ -121,7 +121,7 @@ class Pane:
         one that methods share. By default the user switches between all of them.
     overlay : ndarray of uint8, shape (h, w, 4), optional
         A ready-made picture (RGBA, not premultiplied) stretched over the whole patch,
-        such as a saliency map.
+        such as a saliency map, in the colours of `ramp` for 0 to 100 %.
     overlay_name : str
         What the switch of `overlay` is called.
     """

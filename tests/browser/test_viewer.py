@@ -14,6 +14,8 @@ from PIL import Image
 from scipy import ndimage
 from viewer_page import HEIGHT, MPP, NUCLEI, WIDTH
 
+from pages.parts.viewer import ramp
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -140,6 +142,25 @@ def test_switches_and_sliders_are_answered_in_the_browser(
     print(f"slowest of {len(steps)} switches and sliders: {slowest:.0f} ms")  # noqa: T201
     assert (seen(page, BARE) == bare).all()
     assert said == []
+
+
+def test_a_saved_picture_has_a_key_of_the_colours_of_each_map(page: "Page") -> None:
+    def scales() -> int:
+        with page.expect_download() as download:
+            page.locator(".viewer-save").click()
+        saved = np.array(Image.open(download.value.path()).convert("RGB"))
+        lines = saved[24 + HEIGHT :].reshape(-1, 16, saved.shape[1], 3)
+        low, high = (tuple(bytes.fromhex(colour[1:])) for colour in (ramp()[0], ramp()[-1]))
+        # from dark violet to yellow in 64 steps
+        starts = (lines[:, 8] == low).all(axis=2)
+        ends = (lines[:, 8] == high).all(axis=2)
+        return int((starts[:, :-63] & ends[:, 63:]).any(axis=1).sum())
+
+    assert scales() == 0
+    page.locator(".viewer-overlay").click()
+    assert scales() == 1
+    page.locator(".viewer-heat").click()
+    assert scales() == 2
 
 
 def test_another_patch_of_the_same_size_is_drawn_anew(page: "Page") -> None:

@@ -216,11 +216,17 @@ function makeViewer(root) {
     const found = panes.filter(isTelling);
     const [width, height] = view.size, head = found.length > 1 ? 24 : 0;
     const canvas = document.createElement("canvas");
-    const context = canvas.getContext("2d"), { origin } = see.data;
+    const context = canvas.getContext("2d"), { origin, words, ramp } = see.data, scales = [];
+    if (see.look.heat && found.some((pane) => pane.shares)) {
+      scales.push({ title: `${words.heatOf} ${see.data.classes[see.look.heatOf].name}`, colours: ramp, ends: ["0", "1"] });
+    }
+    if (see.look.overlay && found.some((pane) => pane.overlay)) {
+      scales.push({ title: words.overlay, colours: ramp, ends: ["0 %", "100 %"] });
+    }
     const drawn = found.map((pane) => `${pane.title ? `${pane.title}: ` : ""}${pane.status.textContent}`);
-    drawn.push(`${see.data.words.opacity} ${see.look.opacity} %`);
+    drawn.push(`${words.opacity} ${see.look.opacity} %`);
     const lines = stripLines(context, [...drawn, ...origin.strip], width * found.length);
-    [canvas.width, canvas.height] = [width * found.length, height + head + (lines.length + 1) * STRIP_LINE];
+    [canvas.width, canvas.height] = [width * found.length, height + head + (1 + scales.length + lines.length) * STRIP_LINE];
     found.forEach((pane, k) => {
       if (head) {
         context.setTransform(1, 0, 0, 1, k * width, 0);
@@ -237,7 +243,8 @@ function makeViewer(root) {
     const coloured = found.some((pane) => (see.look.areas && pane.shares) || pane.drawn.rings.length || pane.drawn.dots.length);
     const classes = see.data.classes.filter((_, k) => coloured && see.look.classes[k]);
     drawKey(context, classes, view.bar(1, see.data.mpp, width), head + height, canvas.width);
-    drawStrip(context, lines, head + height + STRIP_LINE, canvas.width);
+    scales.forEach((scale, k) => drawScale(context, scale, head + height + (k + 1) * STRIP_LINE, canvas.width));
+    drawStrip(context, lines, head + height + (scales.length + 1) * STRIP_LINE, canvas.width);
     canvas.toBlob(async (made) => {
       const blob = described(await made.arrayBuffer(), `${drawn.join("\n")}\n\n${origin.text}`);
       const link = document.createElement("a");

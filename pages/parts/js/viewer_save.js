@@ -1,6 +1,6 @@
 // What a saved picture says of where it comes from: a strip below it, and words within the file.
 
-const STRIP_FONT = "12px sans-serif", STRIP_LINE = 16, STRIP_EDGE = 6;
+const STRIP_FONT = "12px sans-serif", STRIP_LINE = 16, STRIP_EDGE = 6, SCALE = 64;
 
 // Parts of the strip, as many to a line as fit beside each other.
 function stripLines(context, parts, width) {
@@ -44,6 +44,22 @@ function drawKey(context, classes, [um, long], top, width) {
     context.fillRect(left, 3, 10, 10);
     left += 14;
     write(title);
+  }
+}
+
+// What the colours of a map stand for, on a line of its own.
+function drawScale(context, { title, colours, ends: [low, high] }, top, width) {
+  context.setTransform(1, 0, 0, 1, 0, top);
+  context.fillStyle = "#ffffff";
+  context.fillRect(0, 0, width, STRIP_LINE);
+  context.font = STRIP_FONT;
+  const before = `${title}: ${low}`, left = Math.round(STRIP_EDGE + context.measureText(before).width + 4);
+  context.fillStyle = "#111111";
+  context.fillText(before, STRIP_EDGE, 12);
+  context.fillText(high, left + SCALE + 4, 12);
+  for (let k = 0; k < SCALE; k += 1) {
+    context.fillStyle = colours[Math.round((k * (colours.length - 1)) / (SCALE - 1))];
+    context.fillRect(left + k, 3, 1, 10);
   }
 }
 
