@@ -10,6 +10,9 @@ others, the best of places correlates by at most 0.62 (a corner that is nearly a
 0.45 apart from it; where patches were cut on two edges (by 17 px to half of them), turned,
 mirrored, blurred, brightened or saved as JPEG of quality 50, by 0.79 or more, and by 0.75
 where they were resized by 3 % besides.
+
+Below 40 um a side too few pixels are left to tell, and what cannot be told counts as the
+same tissue: of 15 fields of 32 um 4 were found in patches of others, of 16 um all.
 """
 
 import math
