@@ -97,6 +97,7 @@ class CompiledNetwork(Network):
         try:
             _check_graph(graph)
             model = core.read_model(graph)
+            _pad_in_convolutions(model)
             self._outputs = len(model.outputs)
             mean = _mean_over_places(model)
             self.has_places = mean is not None
@@ -207,6 +208,45 @@ def _check_graph(graph: Path) -> None:
     context.opset_imports = {each.domain: each.version for each in model.opset_import}
     for node in model.graph.node:
         onnx.checker.check_node(node, context)
+
+
+def _pad_in_convolutions(model: Any) -> None:
+    """Let convolutions pad by themselves where a step before them does it.
+
+    timm gives strided ones of TensorFlow's networks ("SAME") a step of its own, whose widths at
+    the near and far sides follow from the sides of the image. It took 5 % of all time, and in
+    bfloat16 OpenVINO 2026.4 gets it wrong where a side is odd: scores were off by up to 0.13.
+    """
+    for pad in model.get_ordered_ops():
+        if pad.get_type_name() != "Pad" or not _follows_shape(pad.input_value(1).get_node()):
+            continue
+        readers = pad.output(0).get_target_inputs()
+        if all(_can_pad(reader.get_node()) for reader in readers):
+            for reader in readers:
+                reader.get_node().set_attribute("auto_pad", "same_upper")
+                reader.replace_source_output(pad.input_value(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _follows_shape(node: Any) -> bool:
+    """Whether a value is worked out from the shape of another."""
+    waiting, seen = [node], set()
+    while waiting:
+        node = waiting.pop()
+        if node.get_type_name() == "ShapeOf":
+            return True
+        if node.get_name() not in seen:
+            seen.add(node.get_name())
+            waiting += [each.get_source_output().get_node() for each in node.inputs()]
+    return False
+
+
+def _can_pad(node: Any) -> bool:
+    """Whether it is a convolution without padding."""
+    if node.get_type_name() not in ("Convolution", "GroupConvolution"):
+        return False
+    told = node.get_attributes()
+    return told["auto_pad"] == "explicit" and not any((*told["pads_begin"], *told["pads_end"]))
 
 
 def _mean_over_places(model: Any) -> Any:

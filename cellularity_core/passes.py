@@ -23,8 +23,7 @@ VIEWS: Final = ((), (2,), (1,), (1, 2))
 """Test-time views: the axes of tiles (B, H, W, 3) that are flipped."""
 
 EVEN: Final = 2
-"""Sides of tiles of networks that give a score only. In bfloat16 OpenVINO 2026.4 is wrong by
-up to 0.13 where a side is odd, and by 0.001 (at most 0.01) where both are even."""
+"""Sides of tiles of networks that give a score only: all that their scores were measured on."""
 
 SAME_MPP: Final = 0.02
 """Relative difference of pixel size below which a patch is not resampled."""
