@@ -68,6 +68,9 @@ def agreement(
 def agreement_coverage(
     draws: Annotated[int, typer.Option(min=100, help="Tables simulated for each setting.")] = 4000,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
+    patients: Annotated[
+        bool, typer.Option("--patients", help="Patients have several cases.")
+    ] = False,
     json: Annotated[
         Path | None, typer.Option(help="Figures as JSON; `-` is standard output.")
     ] = None,
@@ -77,15 +80,15 @@ def agreement_coverage(
 
     from rich.console import Console
 
-    from cellularity_core.agreement.coverage import Coverage, simulate
+    from cellularity_core.agreement import coverage, coverage_patients
     from cellularity_core.agreement.display import show_coverage
 
-    found: list[Coverage] = []
+    simulate = coverage_patients.simulate if patients else coverage.simulate
+    found: list[coverage.Coverage] = []
     with Console(stderr=True).status("simulating") as status:
         for entry in simulate(draws, seed):
             found.append(entry)
-            where = entry.setting
-            status.update(f"{where.n} cases, {where.k} readers, {where.readers} reader variance")
+            status.update(f"{entry.setting} reader variance")
     if json is None:
         show_coverage(found)
         return

@@ -109,6 +109,14 @@ def test_coverage_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["agreement-coverage", "--draws", "100", "--json", str(target)]) == 0
     entries = json.loads(target.read_text())["coverage"]
     assert len({tuple(entry["setting"].values()) for entry in entries}) == 8
+    command = ["agreement-coverage", "--draws", "100", "--patients", "--json", str(target)]
+    assert main(command) == 0
+    entries = json.loads(target.read_text())["coverage"]
+    assert {(e["setting"]["n"], e["setting"]["each"]) for e in entries} == {
+        (36, 6),
+        (72, 6),
+        (90, 3),
+    }
     capsys.readouterr()
     assert main(["agreement-coverage", "--draws", "100"]) == 0
     text = capsys.readouterr().out

@@ -13,6 +13,7 @@ from cellularity_core.agreement import (
     bin_counts,
     bland_altman,
     ccc,
+    coverage_patients,
     fleiss_kappa,
     gwet_ac1,
     gwet_ac2,
@@ -131,6 +132,17 @@ def test_coverage_of_all_tables_is_that_of_the_intervals_themselves() -> None:
         entries = sampled_readers(setting, draws, np.random.default_rng(3))
         quick = next(e for e in entries if (e.statistic, e.formula) == ("ICC(A,1)", "generalised"))
         assert held / draws == pytest.approx(quick.covered)
+
+
+def test_intervals_by_patient_hold_the_truth_where_patients_have_several_cases() -> None:
+    """Thirty patients, three cases each; with few patients some hold less (docs/agreement.md)."""
+    setting = coverage_patients.GRID[-2]
+    assert str(setting) == "90 cases of 30 patients 2 readers small"
+    entries = list(coverage_patients.of_patients(setting, 200, np.random.default_rng(5)))
+    assert len({entry.statistic for entry in entries}) == 18
+    for entry in entries:
+        assert entry.formula.endswith("by patient") and entry.draws == 200
+        assert entry.covered >= 0.93 - 2.5 * (0.95 * 0.05 / 200) ** 0.5, entry
 
 
 def test_the_coverage_of_the_mean_is_of_the_shipped_intervals() -> None:

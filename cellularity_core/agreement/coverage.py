@@ -67,11 +67,16 @@ READER_SD: Final = {"small": 0.03, "large": 0.20}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A cell of the grid: cases, readers and their variance by name."""
+    """A cell of the grid: cases, readers, their variance by name, and cases of a patient."""
 
     n: int
     k: int
     readers: str
+    each: int = 1
+
+    def __str__(self) -> str:
+        of = f" of {self.n // self.each} patients" if self.each > 1 else ""
+        return f"{self.n} cases{of} {self.k} readers {self.readers}"
 
     @property
     def reader_sd(self) -> float:
@@ -141,7 +146,7 @@ def sampled_readers(setting: Setting, draws: int, rng: np.random.Generator) -> I
         )
 
     some = tables[::WIDTHS]
-    of_one = _limits(icc_statistic(table) for table in some)
+    of_one = limits_of(icc_statistic(table) for table in some)
     # a limit lies beyond the truth where the distribution function there says so: all
     # tables by that, which is quick, and one in so many by the limits themselves
     below = np.concatenate(
@@ -159,8 +164,8 @@ def sampled_readers(setting: Setting, draws: int, rng: np.random.Generator) -> I
     yield result("ICC(A,1)", "MLS", mls_intervals(msr, msc, mse, n, k), rho)
     resampler = Resampler.over(range(n), draws=RESAMPLES)
     drawn = (icc_bootstrap(table, Form.ICC_A1, resampler) for table in tables[::BOOTSTRAPS])
-    yield result("ICC(A,1)", "bootstrap of cases", _limits(drawn), rho)
-    of_mean = _limits(icc_statistic(table, Form.ICC_AK) for table in some)
+    yield result("ICC(A,1)", "bootstrap of cases", limits_of(drawn), rho)
+    of_mean = limits_of(icc_statistic(table, Form.ICC_AK) for table in some)
     yield result("ICC(A,k)", GENERALISED, of_mean, spearman_brown(rho, k))
 
     consistent = CASE_SD**2 / (CASE_SD**2 + ERROR_SD**2)
@@ -174,7 +179,7 @@ def sampled_readers(setting: Setting, draws: int, rng: np.random.Generator) -> I
     yield result("ICC(1,1)", "F", f_limits(ratio, n, k, one_way=True), rho)
 
 
-def _limits(found: Iterable[Statistic]) -> tuple[Floats, Floats]:
+def limits_of(found: Iterable[Statistic]) -> tuple[Floats, Floats]:
     """Limits of those that have any, two arrays."""
     low, high = np.array([(s.low, s.high) for s in found if s.low is not None], float).T
     return low, high
@@ -183,8 +188,7 @@ def _limits(found: Iterable[Statistic]) -> tuple[Floats, Floats]:
 def fixed_readers(setting: Setting, draws: int, rng: np.random.Generator) -> Iterator[Coverage]:
     """Coverage of what is about these readers and more cases, with the shipped functions."""
     n, k = setting.n, setting.k
-    offsets = special.ndtri((np.arange(k) + 0.5) / k)
-    offsets *= setting.reader_sd / offsets.std(ddof=1)
+    offsets = offsets_of(setting)
     tables = (
         CASE_MEAN
         + rng.normal(0, CASE_SD, (draws, n, 1))
@@ -192,10 +196,10 @@ def fixed_readers(setting: Setting, draws: int, rng: np.random.Generator) -> Ite
         + rng.normal(0, ERROR_SD, (draws, n, k))
     )
     resampler = Resampler.over(range(n), draws=RESAMPLES)
-    truths = _truths(offsets)
+    truths = truths_of(offsets)
     for trial in _trials(resampler, pair=k == 2):
         found = [trial.statistic(table) for table in tables[: draws // trial.share]]
-        low, high = _limits(found)
+        low, high = limits_of(found)
         truth = truths[trial.name]
         yield Coverage(
             trial.name,
@@ -206,6 +210,12 @@ def fixed_readers(setting: Setting, draws: int, rng: np.random.Generator) -> Ite
             len(low),
             trial.default,
         )
+
+
+def offsets_of(setting: Setting) -> Floats:
+    """Offsets of readers who stay the same, shape (k,), of the setting's standard deviation."""
+    offsets = special.ndtri((np.arange(setting.k) + 0.5) / setting.k)
+    return np.asarray(offsets * (setting.reader_sd / offsets.std(ddof=1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +267,7 @@ def _trials(resampler: Resampler, pair: bool) -> list[_Trial]:
         for kind in weights
         for name in [f"kappa, {kind}" if kind else "kappa"]
         for trial in (
-            _Trial(name, lambda t, kind=kind: kappa4(*_clipped(t), kind)),  # type: ignore[misc]
+            _Trial(name, lambda t, kind=kind: kappa4(*clipped(t), kind)),  # type: ignore[misc]
             _Trial(
                 name,
                 lambda t, kind=kind: kappa_of_table(_table(t), kind),  # type: ignore[misc]
@@ -265,7 +275,7 @@ def _trials(resampler: Resampler, pair: bool) -> list[_Trial]:
             ),
             _Trial(
                 name,
-                lambda t, kind=kind: kappa4(*_clipped(t), kind, resampler),  # type: ignore[misc]
+                lambda t, kind=kind: kappa4(*clipped(t), kind, resampler),  # type: ignore[misc]
                 4,
                 default=False,
             ),
@@ -274,29 +284,29 @@ def _trials(resampler: Resampler, pair: bool) -> list[_Trial]:
     return [
         *group,
         *kappas,
-        _Trial("ICC(A,1) of a pair", lambda t: icc_a1_pair(*_columns(t))),
-        _Trial("Lin's CCC", lambda t: ccc(*_columns(t))),
-        _Trial("bias", lambda t: bland_altman(*_columns(t)).bias),
-        _Trial("limit of agreement", lambda t: bland_altman(*_columns(t)).loa_low),
-        _Trial("PK", lambda t: pk_statistic(*_columns(t), resampler), 2),
-        _Trial("MSE", lambda t: mse_statistic(*_columns(t), resampler), 2),
+        _Trial("ICC(A,1) of a pair", lambda t: icc_a1_pair(*columns_of(t))),
+        _Trial("Lin's CCC", lambda t: ccc(*columns_of(t))),
+        _Trial("bias", lambda t: bland_altman(*columns_of(t)).bias),
+        _Trial("limit of agreement", lambda t: bland_altman(*columns_of(t)).loa_low),
+        _Trial("PK", lambda t: pk_statistic(*columns_of(t), resampler), 2),
+        _Trial("MSE", lambda t: mse_statistic(*columns_of(t), resampler), 2),
     ]
 
 
-def _columns(table: Floats) -> tuple[Floats, Floats]:
+def columns_of(table: Floats) -> tuple[Floats, Floats]:
     return table[:, 0], table[:, 1]
 
 
 def _table(table: Floats) -> Floats:
     """Cases by the bins of two raters, shape (4, 4)."""
-    return np.asarray(bin_tables(*_clipped(table)).sum(axis=0).reshape(N_BINS, N_BINS))
+    return np.asarray(bin_tables(*clipped(table)).sum(axis=0).reshape(N_BINS, N_BINS))
 
 
-def _clipped(table: Floats) -> tuple[Floats, Floats]:
-    return _columns(table.clip(0, 1))
+def clipped(table: Floats) -> tuple[Floats, Floats]:
+    return columns_of(table.clip(0, 1))
 
 
-def _truths(offsets: Floats) -> dict[str, float]:
+def truths_of(offsets: Floats) -> dict[str, float]:
     """What the statistics estimate, for readers of these offsets; exact or by quadrature."""
     k = len(offsets)
     case, error = CASE_SD**2, ERROR_SD**2

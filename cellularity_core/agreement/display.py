@@ -214,7 +214,7 @@ def show_coverage(found: Sequence[Coverage]) -> None:
             "statistic",
             "interval",
             "shown",
-            *(f"{s.n} cases {s.k} readers {s.readers}" for s in settings),
+            *map(str, settings),
         ),
         (
             (name, formula, "yes" if shown else "", *(row.get(s, "-") for s in settings))
