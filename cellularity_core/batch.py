@@ -1,8 +1,11 @@
 """A run of `cellularity score`: read, score, write, report."""
 
+import signal
 import sys
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,9 @@ def run(
 ) -> int:
     """Score what is named and write it.
 
+    What is scored is written also where the run ends early, by the first Ctrl-C or by an
+    error; the second Ctrl-C ends it at once.
+
     Parameters
     ----------
     scorer : Scorer or ClusterScorer
@@ -49,8 +55,14 @@ def run(
     -------
     int
         0, or 1 if something could not be read; it was named on standard error.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it was stopped.
     """
     errors: list[tuple[str, str]] = []
+    ended: list[BaseException] = []
     waiting: deque[npt.NDArray[np.uint8] | None] = deque()
     rows: list[tuple[str, ...]] = []
     show = not targets.files() and not targets.folders()
@@ -63,11 +75,12 @@ def run(
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    with progress, Writer(targets, methods) as writer:
+    with progress, _asked_to_stop() as asked, Writer(targets, methods) as writer:
         task = progress.add_task("score", total=None, rate="")
         patches = _read(inputs, mpp, errors, waiting, draw, _own(targets, inputs))
         count = 0
-        for count, result in enumerate(scorer.score(patches, maps=draw), 1):
+        results = _until_stopped(scorer.score(patches, maps=draw), asked, ended)
+        for count, result in enumerate(results, 1):
             writer.add(result, waiting.popleft())
             if show:
                 rows.append(_table_row(result, methods))
@@ -75,6 +88,12 @@ def run(
             progress.update(
                 task, completed=count, rate=f"{count / elapsed:.1f} a second" if elapsed else ""
             )
+        if ended and not count:
+            raise ended[0]
+        if ended:
+            reason = f"The run was stopped after {count} patches; the others are not scored."
+            errors.append(("(the run)", reason))
+            complain(reason)
         model_set = scorer.model_set
         writer.finish(
             errors,
@@ -84,7 +103,43 @@ def run(
         )
     if rows:
         _print_table(rows, methods, model_set.name, model_set.scale)
+    if ended:
+        raise ended[0]
     return 1 if errors else 0
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C, which ends nothing by itself; the second does as ever."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _until_stopped(
+    results: Iterable[PatchResult], asked: threading.Event, ended: list[BaseException]
+) -> Iterator[PatchResult]:
+    """Results until the last one; what ends them before goes to `ended`."""
+    try:
+        for result in results:
+            if asked.is_set():
+                ended.append(KeyboardInterrupt())
+                return
+            yield result
+    except Exception as error:
+        ended.append(error)
 
 
 def _own(targets: Targets, inputs: Sequence[Path]) -> set[str]:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from cli_support import read_csv, save, three_patches
 
@@ -31,6 +33,51 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_scored(
     for error in content["errors"]:
         assert f"cellularity: {error['reason']}" in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "an error"])
+def test_what_is_scored_is_kept_where_a_run_ends_early(
+    folder: Path, tmp_path: Path, monkeypatch, capfd, how
+) -> None:
+    (tmp_path / "in").mkdir()
+    for k in range(6):
+        save(tmp_path / "in" / f"{k}.png", synthesise(k, 128).pixels)
+    finish, finished = Scorer._finish, []
+
+    def third_ends_it(self: Scorer, *args):
+        finished.append(finish(self, *args))
+        if len(finished) == 3 and how == "Ctrl-C":
+            signal.raise_signal(signal.SIGINT)
+        elif len(finished) == 3:
+            raise MemoryError("no room")
+        return finished[-1]
+
+    monkeypatch.setattr(Scorer, "_finish", third_ends_it)
+    files = {kind: tmp_path / f"out.{kind}" for kind in ("csv", "json", "parquet")}
+    options = [text for kind, file in files.items() for text in (f"--{kind}", str(file))]
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["score", str(tmp_path / "in"), *options]) == (130 if how == "Ctrl-C" else 1)
+    assert signal.getsignal(signal.SIGINT) is before
+    content = json.loads(files["json"].read_text())
+    assert [patch["image"] for patch in content["patches"]] == ["0.png", "1.png"]
+    assert [row["image"] for row in read_csv(files["csv"].read_text())] == ["0.png", "1.png"]
+    assert pyarrow.parquet.read_table(files["parquet"])["image"].to_pylist() == ["0.png", "1.png"]
+    (told,) = content["errors"]
+    assert told["reason"] == "The run was stopped after 2 patches; the others are not scored."
+    captured = capfd.readouterr().err
+    assert told["reason"] in captured and "Traceback" not in captured
+    assert how == "Ctrl-C" or "no room" in captured
+
+
+def test_a_run_that_ends_before_its_first_result_writes_nothing(
+    folder: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Scorer, "_finish", stopped)
+    assert main(["score", str(folder), "--csv", str(tmp_path / "out.csv")]) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
