@@ -121,6 +121,8 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
     source = scorer.model_set
     check_source(source)
     require_patients(len({reading.patient for reading in readings.rows}))
+    for _ in _patches(readings.rows):
+        pass  # what cannot be read is told before the first is scored, not after all others
     scores: list[Mapping[str, float]] = []
     kept: list[Reading] = []
     checksums: list[str] = []

@@ -20,6 +20,7 @@ from cellularity_core.calibration import CurvePoint, fit_method
 from cellularity_core.cli import main
 from cellularity_core.conventions import WEAK_SCALE
 from cellularity_core.errors import ModelError
+from cellularity_core.passes import Networks
 from cellularity_core.patch import load_patch
 from cellularity_core.rcb import Burden, rcb
 from cellularity_core.readings import Readings
@@ -275,6 +276,22 @@ def test_the_command_refuses_in_a_sentence(models, scored, tmp_path, capsys, row
     said = capsys.readouterr().err
     assert match in said and "Traceback" not in said
     assert "refused" not in model_store.available(models)
+
+
+@pytest.mark.parametrize("last", ["none.png", "again.png", "f.csv"])
+def test_what_cannot_be_read_is_told_before_anything_is_scored(
+    models, scored, tmp_path, monkeypatch, capsys, last
+):
+    folder, begun = scored[0].parent, []
+    shutil.copy(folder / "3.png", folder / "again.png")
+    monkeypatch.setattr(Networks, "begin", lambda _, patch: begun.append(patch))
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "\n".join(["image,score", *(f"{k}.png,0.1" for k in range(20)), f"{last},0.4"])
+    )
+    arguments = ["recalibrate", "breast-1", "--scores", str(table), "--images", str(folder)]
+    assert main([*arguments, "--out", "refused", "--models-root", str(models)]) == 1
+    assert last in capsys.readouterr().err and not begun
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "", ".hidden", "x" * 65])
