@@ -25,6 +25,10 @@ VIEWS: Final = ((), (2,), (1,), (1, 2))
 EVEN: Final = 2
 """Sides of tiles of networks that give a score only: all that their scores were measured on."""
 
+LARGEST: Final = 8192
+"""Longest side to which a patch is enlarged, which takes 6 GB: 4096 pixels of 1 µm. Only one of
+coarser pixels would be larger, 20 GB at 2 µm, and its score is not to be relied on at any size."""
+
 SAME_MPP: Final = 0.02
 """Relative difference of pixel size below which a patch is not resampled."""
 
@@ -116,8 +120,8 @@ class Networks:
         return EVEN if kind == "direct" else tiling.STRIDE
 
     def _pixels(self, patch: Patch) -> npt.NDArray[np.uint8]:
-        """A patch at the set's pixel size."""
-        factor = patch.mpp / self._set.mpp
+        """A patch at the set's pixel size, if it is then no larger than `LARGEST`."""
+        factor = min(patch.mpp / self._set.mpp, LARGEST / max(patch.width, patch.height))
         return patch.pixels if abs(factor - 1) < SAME_MPP else resample(patch.pixels, factor)
 
 

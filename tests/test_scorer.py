@@ -122,6 +122,18 @@ def test_no_more_patches_are_held_than_keep_the_cores_at_work(patches):
     assert held[0] == 3 and held[3] == 5 and max(held) == 5
 
 
+def test_a_large_patch_of_coarse_pixels_is_not_enlarged_without_end(monkeypatch, patches):
+    """4096 pixels of 2 µm would be 16384 of 0.5 µm, and take 20 GB."""
+    monkeypatch.setattr(passes, "LARGEST", 600)
+    scorer = Scorer.open(methods=["gbt"])
+    for side, mpp, expected in ((300, 1.0, 600), (300, 2.0, 600), (150, 2.0, 600), (128, 2.0, 512)):
+        patch = made(patches[0].pixels[:side, :side], mpp)
+        assert scorer._networks._pixels(patch).shape == (expected, expected, 3)
+        result = next(scorer.score([patch]))
+        assert ("out-of-scale" in result.quality.flags) == (mpp == 2.0)
+        assert result.activations["gbt"].shape == (4, side, side)
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_released_memory_is_given_back_and_scores_stay_the_same(scorer, patches):
     def resident() -> int:
