@@ -172,6 +172,14 @@ def class_of(index: float) -> str:
     return CLASSES[1 + above]
 
 
+def written(index: float) -> str:
+    """An index to two decimals, or to as many as show on which side of a cut it lies."""
+    return next(
+        (text for k in range(2, 9) if class_of(float(text := f"{index:.{k}f}")) == class_of(index)),
+        f"{index}",
+    )
+
+
 def rcb(
     burden: Burden, cellularity: tuple[float, float] | None = None, is_estimated: bool = False
 ) -> Rcb:
@@ -251,7 +259,7 @@ def sentences(found: Rcb) -> list[str]:
     """A result in words, a line each."""
     burden = found.burden
     lines = [
-        f"RCB {found.index:.2f}, {found.name}"
+        f"RCB {written(found.index)}, {found.name}"
         + (
             f" (95% interval {found.interval[0]:.2f} to {found.interval[1]:.2f}, "
             "from that of the cellularity)"

@@ -5,7 +5,7 @@ from typing import Final
 import plotly.graph_objects as go
 import streamlit as st
 
-from cellularity_core.rcb import CLASSES, CUTS, Rcb
+from cellularity_core.rcb import CLASSES, CUTS, Rcb, written
 
 MEANING: Final = {
     "RCB-0": "no invasive cancer left in breast and nodes",
@@ -23,7 +23,7 @@ def result(found: Rcb) -> None:
     """Index, class and what the cellularity's interval makes of them."""
     burden = found.burden
     index, name, share, size = st.columns(4)
-    index.metric("RCB index", f"{found.index:.2f}", help=_terms(found))
+    index.metric("RCB index", written(found.index), help=_terms(found))
     name.metric("Class", found.name, help=MEANING[found.name])
     share.metric("Invasive share of the bed", f"{100 * burden.f_inv:.1f} %")
     size.metric("Size of the bed", f"{burden.d_prim_mm:.1f} mm")
