@@ -12,7 +12,17 @@ from numpy.testing import assert_allclose
 
 from cellularity_core.cli import main
 from cellularity_core.errors import DataError
-from cellularity_core.rcb import CLASSES, CUTS, NOT_RCB_0, Burden, class_of, rcb, sentences, to_json, written
+from cellularity_core.rcb import (
+    CLASSES,
+    CUTS,
+    NOT_RCB_0,
+    Burden,
+    class_of,
+    rcb,
+    sentences,
+    to_json,
+    written,
+)
 
 percent = st.floats(0, 100)
 mm = st.floats(0.1, 300)
@@ -29,8 +39,17 @@ def test_worked_examples(data_root):
 
 @pytest.mark.parametrize(
     ("index", "text"),
-    [(3.28, "3.28"), (3.283, "3.283"), (3.2804, "3.2804"), (1.3551, "1.36"), (1.364, "1.364")]
-    + [(0.0, "0.00"), (0.004, "0.004"), (2.0, "2.00"), (3.28 + 1e-12, "3.28")],
+    [
+        (3.28, "3.28"),
+        (3.28 + 1e-12, "3.28"),
+        (3.2804, "3.2804"),
+        (3.283, "3.283"),
+        (2.0, "2.00"),
+        (1.364, "1.364"),
+        (1.3551, "1.36"),
+        (0.004, "0.004"),
+        (0.0, "0.00"),
+    ],
 )
 def test_an_index_is_written_on_the_side_of_the_cut_that_it_is_on(index, text):
     assert written(index) == text
