@@ -12,6 +12,7 @@ from slide_support import FakeScorer, made_slide, scoring
 from cellularity_core.cli import main
 from cellularity_core.errors import SlideError
 from cellularity_core.slides.region import (
+    SMALLEST,
     UNCLASSIFIED,
     Outlines,
     outlines_in,
@@ -72,6 +73,14 @@ def test_classes_of_which_none_is_the_bed_are_refused() -> None:
 def test_a_class_that_is_none_is_refused(strange: object) -> None:
     with pytest.raises(SlideError, match="is not GeoJSON with polygons"):
         found(square(400, strange))
+
+
+def test_an_outline_in_mm_or_shares_is_refused() -> None:
+    """It lies on the slide too: within its first pixels."""
+    for side in (1.0, 8.25, SMALLEST - 0.5):
+        with pytest.raises(SlideError, match=f"is {side:.3g} x {side:.3g} pixels, too small .* mm"):
+            found(square(side))
+    assert found(square(SMALLEST)).count == 1
 
 
 def circle(turns: float, shrink: float = 0.0) -> list[list[float]]:

@@ -35,6 +35,9 @@ IGNORED: Final = "*"
 
 UNCLASSIFIED: Final = "no class"
 
+SMALLEST: Final = 64
+"""Longer side of the smallest region, in pixels: as of the smallest patch."""
+
 MOST_NAMED: Final = 8
 """Classes that an error names, at most."""
 
@@ -132,7 +135,7 @@ def outlines_in(text: bytes, name: str, width: int, height: int) -> Outlines:
     ------
     SlideError
         If it holds no polygon, polygons of several classes of which none is the bed, or they
-        do not lie on the slide.
+        do not lie on the slide or are smaller than `SMALLEST`.
     """
     try:
         drawn = list(_areas(json.loads(text.decode("utf-8-sig"))))
@@ -163,6 +166,12 @@ def outlines_in(text: bytes, name: str, width: int, height: int) -> Outlines:
             f"The region in {name} (x {x0} to {x1}, y {y0} to {y1}) lies {where} the slide of "
             f"{width} x {height} pixels; export it from this slide, in pixels of its full "
             "resolution."
+        )
+    x0, y0, x1, y1 = here.bounds
+    if max(x1 - x0, y1 - y0) < SMALLEST:
+        raise SlideError(
+            f"The region in {name} is {x1 - x0:.3g} x {y1 - y0:.3g} pixels, too small for a bed; "
+            "give its outline in pixels of the slide's full resolution, not in mm or shares."
         )
     return Outlines(here, len(areas), kind, name, slides)
 
