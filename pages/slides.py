@@ -3,6 +3,7 @@
 import streamlit as st
 
 from cellularity_core.slides.summary import verdict
+from cellularity_core.slides.writing import contradiction, notes
 from pages.parts import access, state
 from pages.parts.frame import show
 from pages.parts.locks import slide_lock
@@ -110,8 +111,9 @@ def results(own: Desk, run: Run, models: Engine, reader: str) -> None:
         persist_state="session",
     )
     found = sums(run, bed, method)
-    if wrong := verdict(found.whole):
-        st.error(wrong)
+    wrong = verdict(found.whole)
+    for note in notes(found.whole, found.bed, [method], contradiction(run.slide), "tumour bed"):
+        (st.error if note == wrong else st.warning)(note)
     means(run, found, bed, method)
     to_rcb(own, run, case_of_slides(own, run, found, method), method)
     hot_spots(own, run, found.hot, method)

@@ -83,11 +83,11 @@ def write(
     with whole_file(folder / "maps.ome.tif") as file:
         maps.write_ome_tiff(file, drawn, slide.tile_um, slide.name, map_note(judged))
     _draw(slide, drawn, folder, scoring.methods, about, wrong or size)
-    notes = _notes(size, {"tissue": whole, "region": inside}, scoring.methods, wrong)
+    said = notes(whole, inside, scoring.methods, size)
     if drawn_on is not None:
-        notes += drawn_on.notes(slide.name)
+        said += drawn_on.notes(slide.name)
     if wrong != NOT_HE and (other := other_stain(store)):
-        notes.append(f"This slide was scored on request, although {other}.")
+        said.append(f"This slide was scored on request, although {other}.")
     shared = {method: scoring.model_set.interval(method).shared for method in scoring.methods}
     summary = about | {
         "interval": INTERVAL,
@@ -103,7 +103,7 @@ def write(
         "tile_um": round(slide.tile_um, export.DECIMALS),
         "tile_mpp": round(slide.tile_mpp, export.DECIMALS),
         "reliable": wrong is None and size is None and (inside is None or verdict(inside) is None),
-        "notes": notes,
+        "notes": said,
         "tissue": whole.record(scoring.methods, shared),
         "region": None
         if inside is None or drawn_on is None
@@ -231,26 +231,43 @@ def map_picture(
     )
 
 
-def _notes(
-    size: str | None, areas: Mapping[str, Area | None], methods: Sequence[str], wrong: str | None
+def notes(
+    whole: Area,
+    inside: Area | None,
+    methods: Sequence[str],
+    size: str | None = None,
+    region: str = "region",
 ) -> list[str]:
-    """Sentences that the user must read."""
-    notes = [sentence for sentence in (wrong, size) if sentence]
-    inside = areas["region"]
+    """Sentences that the user must read; that on the whole slide, if there is one, first.
+
+    Parameters
+    ----------
+    whole, inside : Area
+        The slide, and what of it lies in the region, where there is one.
+    methods : sequence of str
+        Whose means are shown.
+    size : str, optional
+        What `contradiction` says.
+    region : str
+        What the region is called.
+    """
+    areas = {"tissue": whole, region: inside}
+    wrong = verdict(whole)
+    said = [sentence for sentence in (wrong, size) if sentence]
     if inside is not None and inside.fit_um2 == 0:
-        notes.append("There is no tissue fit to score in the region, so it has no mean.")
+        said.append(f"There is no tissue fit to score in the {region}, so it has no mean.")
     elif inside is not None and wrong is None and (there := verdict(inside)):
-        notes.append(f"In the region: {there}")
-    notes += [
+        said.append(f"In the {region}: {there}")
+    said += [
         f"{name.capitalize()}: {sentence}"
         for name, area in areas.items()
         if area is not None and (sentence := guessed(area))
     ]
-    notes += [
+    said += [
         f"Too few tiles of the {name} are fit to score to tell how far its mean may be off, so it "
         "has no interval."
         for name, area in areas.items()
         if area is not None
         and any(area.mean(m) is not None and area.interval(m) is None for m in methods)
     ]
-    return notes
+    return said

@@ -13,7 +13,7 @@ from cellularity_core.conventions import CLASSES, COMBINED, WEAK_SCALE
 from cellularity_core.errors import SlideError
 from cellularity_core.slides.region import Outlines, outlines_in
 from cellularity_core.slides.sampling import LEVEL as SHARE
-from cellularity_core.slides.summary import Area, MeanError, joined, verdict
+from cellularity_core.slides.summary import Area, MeanError, guessed, joined, verdict
 from pages.parts import state
 from pages.parts.intake import forget_upload
 from pages.parts.markdown import plain
@@ -302,6 +302,8 @@ def to_rcb(own: Desk, run: Run, parts: Sequence[Part], method: str) -> None:
             f"{METHOD_NAMES[method]}, model set {by.name} ({by.sha256[:12]}), "
             f"scale {scale_name(by.scale)}."
         )
+        if sentence := guessed(area):
+            told += f" {sentence}"
         st.session_state[state.RCB_FROM] = (value, plain(told))
         st.switch_page("pages/rcb.py")
 
