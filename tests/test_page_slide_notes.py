@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from cellularity_core.patch import Patch
 from cellularity_core.results import PatchResult, Quality, Score
 from cellularity_core.scorer import Scorer
+from cellularity_core.slides.region import region_geojson
 from pages.parts import reader, slide_bed
 from pages.parts.slide_source import FOLDER, Desk
 
@@ -73,3 +74,16 @@ def test_a_mean_of_guesses_is_told_here_and_on_the_rcb(
     at.button(key="slide.rcb").click().run()
     at.switch_page("pages/rcb.py").run()
     assert any(f"100% {BEYOND}" in one.value for one in at.caption)
+
+
+def test_a_bed_of_another_slide_is_told_where_nobody_overlooks_it(at: AppTest) -> None:
+    """Not in the expander, which folds once there is a bed."""
+    box = next(one for one in at.file_uploader if one.key.startswith("slide.bed"))
+    text = region_geojson(shapely.box(300, 300, 800, 800), "Tumour bed", "b.tif").encode()
+    box.set_value([("bed.geojson", text, "application/json")]).run()
+    (expander,) = (one for one in at.expander if one.label == "Tumour bed")
+    assert not expander.proto.expanded and not expander.warning
+    assert any("1 outline of Tumour bed, 0.06 mm²" in one.value for one in expander.markdown)
+    assert any("drawn on b.tif, and this slide is a.tif" in one.value for one in at.warning)
+    at.button(key="slide.bed.remove").click().run()
+    assert not any("drawn on b.tif" in one.value for one in at.warning)

@@ -54,12 +54,9 @@ def add_outline(own: Desk, run: Run, points: Sequence[tuple[float, float]]) -> N
 
 
 def import_outlines(own: Desk, run: Run, text: bytes, name: str) -> None:
-    """Join the outlines of a file to the bed; what they are is kept for the page."""
+    """Join the outlines of a file to the bed; they are kept for the page to tell."""
     if found := _join(own, run, text, name):
-        size = _mm2(_outlined(run, found.region))
-        what = f"{found.file}: {counted(found.count, 'outline')} of {found.kind}, {size}."
-        told = own.imported.setdefault(run.source.key, [])
-        told.append(" ".join([what, *found.notes(run.slide.name)]))
+        own.imported.setdefault(run.source.key, []).append(found)
 
 
 def _join(own: Desk, run: Run, text: bytes, name: str) -> Outlines | None:
@@ -75,9 +72,12 @@ def _join(own: Desk, run: Run, text: bytes, name: str) -> Outlines | None:
 
 
 def bed_controls(own: Desk, run: Run) -> None:
-    """Import the bed from QuPath, or remove it."""
+    """Import the bed from QuPath, or remove it; a doubt about it is never folded away."""
     key = run.source.key
     bed = own.beds.get(key)
+    for found in own.imported.get(key, []):
+        for note in found.notes(run.slide.name):
+            st.warning(plain(note), icon=":material/warning:")
     with st.expander("Tumour bed", icon=":material/polyline:", expanded=bed is None):
         st.markdown(
             "Draw it on the slide above, or import it. Until there is one, the whole tissue counts."
@@ -96,8 +96,10 @@ def bed_controls(own: Desk, run: Run) -> None:
             key=box,
             on_change=take,
         )
-        for told in own.imported.get(key, []):
-            st.markdown(f"Imported {plain(told)}")
+        for found in own.imported.get(key, []):
+            size = _mm2(_outlined(run, found.region))
+            what = f"{found.file}: {counted(found.count, 'outline')} of {found.kind}, {size}."
+            st.markdown(f"Imported {plain(what)}")
         if bed is not None:
             st.caption("What you draw or import next is joined to this bed.")
 

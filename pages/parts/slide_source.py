@@ -20,6 +20,7 @@ from cellularity_core.errors import PixelSizeError
 from cellularity_core.slides import parts
 from cellularity_core.slides.cohort import ENDINGS, entries
 from cellularity_core.slides.reading import Slide
+from cellularity_core.slides.region import Outlines
 from cellularity_core.slides.summary import Area
 from pages.parts import access, state
 from pages.parts.intake import forget_upload
@@ -89,8 +90,8 @@ class Desk:
         um per pixel that the user gave, by the key of a source.
     beds : dict of str to shapely geometry
         Tumour beds drawn or imported, in pixels of level 0, by the key of a source.
-    imported : dict of str to list of str
-        What is to be told of each file that has a part in a bed, likewise.
+    imported : dict of str to list of Outlines
+        Those of each file that has a part in a bed, likewise.
     place : dict of str to (int, int)
         Row and column of the tile looked at, likewise.
     goto : int
@@ -106,7 +107,7 @@ class Desk:
     uploads: list[Source] = field(default_factory=list)
     mpp: dict[str, float] = field(default_factory=dict)
     beds: dict[str, BaseGeometry] = field(default_factory=dict)
-    imported: dict[str, list[str]] = field(default_factory=dict)
+    imported: dict[str, list[Outlines]] = field(default_factory=dict)
     place: dict[str, tuple[int, int]] = field(default_factory=dict)
     goto: int = 0
     parts: dict[str, Part] = field(default_factory=dict)
