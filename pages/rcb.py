@@ -27,14 +27,13 @@ def page() -> None:
     bed, cancer, nodes = st.columns(3, gap="large")
     with bed:
         st.subheader("Tumour bed", anchor=False)
-        d1 = _number("Largest dimension, mm", D1, 300)
-        d2 = _number("Dimension across it, mm", D2, 300)
+        d1 = _number("Largest dimension, mm", D1)
+        d2 = _number("Dimension across it, mm", D2)
     with cancer:
         st.subheader("Cancer in the bed", anchor=False)
         ca = _number(
             "Cellularity, %",
             state.RCB_CA,
-            100,
             "Mean over the whole bed, invasive and in situ, on a pathologist's scale. The scores "
             "on Analyse are those of one patch, and not on that scale.",
             _forget,
@@ -42,26 +41,24 @@ def page() -> None:
         source = _source(ca)
         if source:
             st.caption(source)
-        cis = _number("Of it in situ, %", CIS, 100)
+        cis = _number("Of it in situ, %", CIS)
         left, right = st.columns(2)
         with left:
             low = _number(
                 "Lowest, %",
                 state.RCB_LOW,
-                100,
                 "Lower limit of the cellularity's 95 % interval, if known.",
             )
         with right:
             high = _number(
                 "Highest, %",
                 state.RCB_HIGH,
-                100,
                 "Upper limit; both are carried through to the class.",
             )
     with nodes:
         st.subheader("Lymph nodes", anchor=False)
-        count = st.number_input("Positive nodes", 0, 100, value=None, key=NODES)
-        met = _number("Largest metastasis, mm", MET, 100)
+        count = st.number_input("Positive nodes", value=None, step=1, key=NODES)
+        met = _number("Largest metastasis, mm", MET)
     if d1 is None or d2 is None or ca is None or cis is None or count is None or met is None:
         st.info(
             "Fill in all six values; 0 for what is not there. The index appears here.",
@@ -78,14 +75,12 @@ def page() -> None:
 def _number(
     label: str,
     key: str,
-    most: float,
     tip: str | None = None,
     on_change: Callable[[], None] | None = None,
 ) -> float | None:
+    """A box without limits, which `Burden` has: else what stood there before would count on."""
     return st.number_input(
         label,
-        0.0,
-        float(most),
         value=None,
         step=1.0,
         format="%g",

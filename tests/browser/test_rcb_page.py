@@ -40,4 +40,16 @@ def test_a_case_typed_in_gives_its_class(chromium: "Browser", app_server: str) -
         page.keyboard.press("Tab")
     page.get_by_text("The interval of the cellularity reaches into another class.").wait_for()
     expect(page.get_by_text("95 % interval of the index")).to_contain_text("2.95 to 3.41")
+    for label, value, told in (
+        ("Largest dimension, mm", "350", "350 was given; 0 to 300 mm is expected"),
+        ("Largest dimension, mm", "-20", "-20 was given; 0 to 300 mm is expected"),
+        ("Positive nodes", "101", "101 was given; 0 to 100 nodes is expected"),
+    ):  # no index of the value that stood there before
+        page.get_by_role("spinbutton", name=label, exact=True).fill(value)
+        page.keyboard.press("Tab")
+        page.get_by_text(told).wait_for()
+        expect(metric).to_have_count(0)
+        page.get_by_role("spinbutton", name=label, exact=True).fill(TYPED[label])
+        page.keyboard.press("Tab")
+        expect(metric.filter(has_text="RCB index")).to_contain_text("3.21")
     page.close()
