@@ -149,6 +149,9 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(slides: Path) -> None:
     at = opened("bare.tif")
     assert "does not state a pixel size" in said(at)
     assert not at.button(key="slide.size_set").value
+    at.number_input(key="slide.size").set_value(50.0).run()
+    assert "50 µm/px was given for bare.tif, and a patch has 0.1 to 2" in at.error[0].value
+    assert at.button(key="slide.size_set").disabled
     at.number_input(key="slide.size").set_value(0.1).run()
     at.button(key="slide.size_set").click().run()
     at.button(key="slide.size.change").click().run()  # it was a slip

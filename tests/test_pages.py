@@ -118,6 +118,10 @@ def test_an_impossible_pixel_size_is_asked_about_not_believed(scored_names: list
     assert scored_names == []
     assert "scan.png: the file states a pixel size" in words(at)
     at.number_input(key=state.ASKED_SIZE).set_value(0.5).run()
+    at.number_input(key=state.ASKED_SIZE).set_value(5.0).run()  # 0.5 is no longer what is seen
+    assert "5 µm/px was given for scan.png, and a patch has 0.1 to 2" in at.error[0].value
+    assert at.button(key=state.ASKED_SIZE_SET).disabled
+    at.number_input(key=state.ASKED_SIZE).set_value(0.5).run()
     at.button(key=state.ASKED_SIZE_SET).click().run()
     assert not at.exception
     assert len(scored_names) == 1
@@ -132,6 +136,8 @@ def test_another_pixel_size_gives_other_scores() -> None:
     assert assumed in at.warning[0].value
     assert f"µm per pixel (assumed: the file states none). {read}" in words(at)
     key = next(n.key for n in at.number_input if str(n.key).startswith(state.SIZE + "."))
+    at.number_input(key=key).set_value(3.0).run()
+    assert "a patch has 0.1 to 2" in at.error[0].value and at.button(key=state.SIZE_SET).disabled
     at.number_input(key=key).set_value(0.3).run()
     at.button(key=state.SIZE_SET).click().run()
     result = expected(file, mpp=0.3)

@@ -16,6 +16,7 @@ from cellularity_core.patch import Patch, Rejected, load_all
 from cellularity_core.synthetic import demo_patches
 from pages.parts import state
 from pages.parts.markdown import plain
+from pages.parts.size_box import size_box
 from pages.parts.state import Case
 
 MOST_PIXELS: Final = 400_000_000
@@ -144,14 +145,12 @@ def ask_size(case: Case) -> None:
             "0.5 µm is usual at 20×, 0.25 µm at 40×."
         )
         box, button = st.columns([3, 1], vertical_alignment="bottom")
-        size = box.number_input(
-            "µm per pixel", low, high, value=None, step=0.01, format="%.3f", key=state.ASKED_SIZE
-        )
+        size = size_box(box, f"{names}{more}", key=state.ASKED_SIZE)
         if button.button(
             "Use this size", disabled=size is None, key=state.ASKED_SIZE_SET, width="stretch"
         ):
             for patch in waiting:
-                case.replace(_sized(patch, float(size or DEFAULT_MPP)))
+                case.replace(_sized(patch, size or DEFAULT_MPP))
             st.rerun()
 
 
@@ -175,21 +174,17 @@ def heading(case: Case, patch: Patch) -> None:
     read = sentences(patch.notes, but=(IMPLAUSIBLE, SYNTHETIC))  # each is said in a box of its own
     text.caption(f"{size}. {read}" if read else size)
     with change.popover("Pixel size", icon=":material/straighten:", width="stretch"):
-        low, high = MPP_RANGE
-        size = st.number_input(
-            "µm per pixel",
-            low,
-            high,
-            value=patch.mpp,
-            step=0.01,
-            format="%.3f",
+        chosen = size_box(
+            st,
+            patch.name,
             key=f"{state.SIZE}.{patch.sha256[:16]}",
+            value=patch.mpp,
             help="0.5 is usual at 20×, 0.25 at 40×.",
         )
         for_all = st.checkbox("For every patch whose file states none", key=state.SIZE_FOR_ALL)
-        if st.button("Use this size", key=state.SIZE_SET):
+        if st.button("Use this size", disabled=chosen is None, key=state.SIZE_SET):
             others = case.patches.values() if for_all else ()
             changed = [patch, *(p for p in others if p.mpp_source == "default" and p is not patch)]
             for each in changed:
-                case.replace(_sized(each, float(size)))
+                case.replace(_sized(each, chosen or patch.mpp))
             st.rerun()

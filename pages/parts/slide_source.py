@@ -25,6 +25,7 @@ from cellularity_core.slides.summary import Area
 from pages.parts import access, state
 from pages.parts.intake import forget_upload
 from pages.parts.markdown import harmless, plain
+from pages.parts.size_box import size_box
 
 FOLDER: Final = "CELLULARITY_SLIDES"
 """Environment variable with a folder whose slides all users may open."""
@@ -286,11 +287,9 @@ def _ask_size(own: Desk, source: Source) -> None:
             "at 20×, 0.25 µm at 40×."
         )
         box, button = st.columns([3, 1], vertical_alignment="bottom")
-        size = box.number_input(
-            "µm per pixel", low, high, value=None, step=0.01, format="%.3f", key=state.SLIDE_SIZE
-        )
+        size = size_box(box, source.name, key=state.SLIDE_SIZE)
         if button.button(
             "Use this size", disabled=size is None, key=state.SLIDE_SIZE_SET, width="stretch"
         ):
-            own.mpp[source.key] = float(size or low)
+            own.mpp[source.key] = size or low
             st.rerun()
