@@ -28,8 +28,8 @@ from cellularity_core.patch import load_patch
 from cellularity_core.results import PatchResult
 from cellularity_core.scorer import Scorer
 from cellularity_core.synthetic import demo_patches
-from db import model_sets
-from db.session import snapshot
+from db import model_sets, records
+from db.session import snapshot, transaction
 from pages.parts import models_active, scoring, sign_in, state
 from pages.parts.store import store
 from pages.parts.words import percent
@@ -176,3 +176,20 @@ def scored_by(name: str) -> PatchResult:
 
 def shown_values(result: PatchResult) -> dict[str, str]:
     return {method: percent(score.value) for method, score in result.scores.items()}
+
+
+def study_form() -> AppTest:
+    """The form of a new study, filled in."""
+    at = app("studies", reader="Coord")
+    with transaction(store()) as db:
+        records.enrol(db, name="Mae")
+    at.run()
+    next(u for u in at.file_uploader if str(u.key).startswith(state.STUDY_UPLOAD)).set_value(
+        [png()]
+    ).run()
+    at.multiselect(key="studies.readers").set_value(["Mae"]).run()
+    at.text_input(key="studies.name").set_value("Trial").run()
+    at.radio(key="studies.arm").set_value("before-after").run()
+    at.checkbox(key=f"{state.STUDY_SIZES}.1").check().run()
+    assert not at.exception, at.exception
+    return at

@@ -11,12 +11,11 @@ from models_support import (
     make_other,
     make_set,
     own_models,
-    png,
     put_in_use,
     scored_by,
+    study_form,
     words,
 )
-from streamlit.testing.v1 import AppTest
 
 from cellularity_core.errors import ModelError
 from cellularity_core.export import scored_with
@@ -40,23 +39,6 @@ def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 @pytest.fixture
 def other(tmp_path: Path) -> str:
     return make_other(tmp_path)
-
-
-def study_form() -> AppTest:
-    """The form of a new study, filled in."""
-    at = app("studies", reader="Coord")
-    with transaction(store()) as db:
-        records.enrol(db, name="Mae")
-    at.run()
-    next(u for u in at.file_uploader if str(u.key).startswith(state.STUDY_UPLOAD)).set_value(
-        [png()]
-    ).run()
-    at.multiselect(key="studies.readers").set_value(["Mae"]).run()
-    at.text_input(key="studies.name").set_value("Trial").run()
-    at.radio(key="studies.arm").set_value("before-after").run()
-    at.checkbox(key=f"{state.STUDY_SIZES}.1").check().run()
-    assert not at.exception, at.exception
-    return at
 
 
 def only_study() -> records.StudyRecord:

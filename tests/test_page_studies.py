@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from db_support import opened
-from models_support import app, own_models, words
+from models_support import app, own_models, study_form, words
 
 from db import records
 from db.session import snapshot, transaction
+from pages.parts import state
 from pages.parts.store import store
 
 
@@ -40,3 +41,16 @@ def test_who_joins_is_whom_the_box_names_at_the_click() -> None:
     assert "Nobody was added: choose a reader first." in words(at)
     with snapshot(store()) as db:
         assert len(records.studies(db)[0].readers) == 2
+
+
+def test_a_number_beyond_its_limits_makes_no_study() -> None:
+    """The browser would keep it back, and make the study with the one typed before."""
+    at = study_form()
+    for key, wrong, right, told in (
+        ("studies.washout", 400, 21, "The wash-out is 400: make it 0 to 365 days."),
+        ("studies.seed", -1, 7, "The seed is -1: make it 0 to 2147483647."),
+    ):
+        at.number_input(key=key).set_value(wrong).run()
+        assert told in words(at) and at.button(key=state.STUDY_CREATE).disabled
+        at.number_input(key=key).set_value(right).run()
+        assert not at.button(key=state.STUDY_CREATE).disabled

@@ -104,10 +104,10 @@ def study_form() -> None:
         "unannounced. After the models were seen a repeat tells nothing of the reader alone.",
     )
     wash_out = middle.number_input(
-        "Wash-out (days)", 0, 365, 14, key="studies.washout", help="Least time before a repeat."
+        "Wash-out (days)", value=14, key="studies.washout", help="Least time before a repeat."
     )
     seed = right.number_input(
-        "Seed", 0, 2**31 - 1, _first_seed(), key="studies.seed", help="The same seed, same orders."
+        "Seed", value=_first_seed(), key="studies.seed", help="The same seed, same orders."
     )
     feedback, limit = False, None
     if training:
@@ -116,9 +116,9 @@ def study_form() -> None:
         wanted = left.toggle("Ask for proficiency before the real cases", False)
         if wanted:
             limit = right.number_input(
-                "Largest mean difference from the references (points)", 1, 100, 15
+                "Largest mean difference from the references (points)", value=15
             )
-    wrong = faults(made, table, alike)
+    wrong = faults(made, table, alike) + _beyond(wash_out, seed, limit)
     if not is_sized:
         wrong.append("Put the assumed pixel sizes right, or say above that they are right.")
     if not chosen:
@@ -203,6 +203,24 @@ def _switched(name: str) -> None:
         "it keeps that model set to its end.",
         icon=":material/warning:",
     )
+
+
+def _beyond(wash_out: int, seed: int, limit: int | None) -> list[str]:
+    """Numbers of the form that cannot be.
+
+    Their boxes have no limits: the browser would keep back what is beyond them, and the
+    number that was typed before would stand for what is seen.
+    """
+    typed = (
+        ("wash-out", wash_out, 0, 365, " days"),
+        ("seed", seed, 0, 2**31 - 1, ""),
+        ("mean difference from the references", limit, 1, 100, " points"),
+    )
+    return [
+        f"The {name} is {value}: make it {low} to {high}{unit}."
+        for name, value, low, high, unit in typed
+        if value is not None and not low <= value <= high
+    ]
 
 
 def _first_seed() -> int:
