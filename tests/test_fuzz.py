@@ -175,11 +175,11 @@ def test_an_outline_of_no_pixels_is_refused(outline: list[list[float]]) -> None:
 
 def test_a_bed_is_polygons_alone() -> None:
     """An outline that runs back on itself left a line behind that reached beyond the bed."""
-    spike = [[10, 10], [50, 10], [50, 50], [10, 50], [10, 90], [10, 10]]
+    spike = [[10, 10], [90, 10], [90, 90], [10, 90], [10, 190], [10, 10]]
     text = json.dumps({"type": "Polygon", "coordinates": [spike]}).encode()
-    bed = outlines_in(text, "bed.geojson", 100, 100).region
+    bed = outlines_in(text, "bed.geojson", 200, 200).region
     assert bed.geom_type == "Polygon"
-    assert bed.bounds == (10, 10, 50, 50)
+    assert bed.bounds == (10, 10, 90, 90)
 
 
 @pytest.mark.parametrize(

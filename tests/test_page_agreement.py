@@ -66,11 +66,11 @@ def test_every_number_is_what_the_core_computes_of_the_committed_scores() -> Non
         assert row["With readers"] == shown(entry.icc_a1.model)
         assert row["Verdict"] == entry.icc_a1.verdict
         assert f"{entry.icc_a1.difference.value:.3f}" in row["Difference"]
-    assert repeats["Within-reader SD"].tolist() == [
-        f"{100 * r.within_sd.value:.1f} ({100 * r.within_sd.low:.1f} to "
-        f"{100 * r.within_sd.high:.1f})"
-        for r in report.repeatability
-    ]
+    for row, entry in zip(repeats.to_dict("records"), report.repeatability, strict=True):
+        spread = entry.within_sd
+        assert spread.low is None and spread.reason  # too few patients with repeats
+        assert row["Within-reader SD"] == f"{100 * spread.value:.1f}"
+        assert row["Why not"] == (entry.icc.reason or spread.reason)
 
     pair_facts, pairs = frames(section(at, "Two by two"))
     assert len(pairs) == len(report.pairs) == 28

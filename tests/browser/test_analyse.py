@@ -94,6 +94,7 @@ def card(page: "Page", method: str) -> "Locator":
 
 
 def downloaded(page: "Page", button: "Locator") -> bytes:
+    page.locator('[data-testid=stApp][data-test-script-state="notRunning"]').wait_for()
     with page.expect_download() as download:
         button.click()
     return Path(download.value.path()).read_bytes()
