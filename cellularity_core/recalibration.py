@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,8 +122,8 @@ def recalibrate(scorer: Scorer, readings: Readings, scale: str) -> Recalibration
     source = scorer.model_set
     check_source(source)
     require_patients(len({reading.patient for reading in readings.rows}))
-    for _ in _patches(readings.rows):
-        pass  # what cannot be read is told before the first is scored, not after all others
+    # what cannot be read is told before the first is scored, not after all others
+    deque(_patches(readings.rows), maxlen=0)
     scores: list[Mapping[str, float]] = []
     kept: list[Reading] = []
     checksums: list[str] = []

@@ -45,7 +45,6 @@ def test_convolutions_that_pad_by_themselves_change_no_bit(monkeypatch, name):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.skipif(engine._own_choice() != "bf16", reason="this processor has no bfloat16")
 def test_bfloat16_is_near_single_precision_where_a_side_is_odd():
     """OpenVINO's own step of padding is wrong there: by 0.011 here, in the first pair."""
     sides = [(401, 399), (512, 333)]
@@ -54,25 +53,31 @@ def test_bfloat16_is_near_single_precision_where_a_side_is_odd():
         np.testing.assert_allclose(fast, exact, atol=0.004)
 
 
-def convolved(near, far):
+def convolved(near, far, mode="constant", value=0):
     """A graph that pads an image at these sides, by one or to even sides, and convolves it."""
     ops = engine.load_openvino().opset13
     image = ops.parameter([1, 3, -1, -1], np.float32)
     mask = np.array([0, 0, 1, 1])
     odd = ops.multiply(ops.floor_mod(ops.shape_of(image), np.int64(2)), mask)
     widths = {"none": ops.constant(0 * mask), "one": ops.constant(mask), "odd": odd}
-    padded = ops.pad(image, widths[near], widths[far], "constant", np.float32(0))
+    padded = ops.pad(image, widths[near], widths[far], mode, np.float32(value))
     weights = np.ones((4, 3, 3, 3), np.float32)
     found = ops.convolution(padded, weights, [2, 2], [0, 0], [0, 0], [1, 1])
     return engine.load_openvino().Model([found], [image])
 
 
 @pytest.mark.parametrize(
-    ("near", "far", "left"), [("odd", "odd", 0), ("one", "one", 1), ("none", "odd", 1)]
+    ("padding", "left"),
+    [
+        (("odd", "odd"), 0),
+        (("one", "one"), 1),
+        (("none", "odd"), 1),  # of a transformer
+        (("odd", "odd", "reflect"), 1),
+        (("odd", "odd", "constant", 1), 1),
+    ],
 )
-def test_padding_is_left_to_convolutions_only_where_both_sides_follow_the_image(near, far, left):
-    """Not constant widths, nor those of a transformer, which pads the far sides only."""
-    model = convolved(near, far)
+def test_only_zeros_near_and_far_that_follow_the_image_are_left_to_convolutions(padding, left):
+    model = convolved(*padding)
     engine._pad_in_convolutions(model)
     assert [op.get_type_name() for op in model.get_ops()].count("Pad") == left
 
