@@ -26,6 +26,8 @@ PRECISIONS: Final = ("auto", "f32", "bf16")
 """Numbers that networks multiply: single precision or bfloat16, which sums in single precision."""
 
 _FIRST_CALL: Final = threading.Lock()
+"""OpenVINO's binding fills static variables on first calls, to look at a graph as to ask a network,
+and lets go of the GIL meanwhile; two threads that make one at once wait for each other for ever."""
 
 
 class Network(ABC):
@@ -96,14 +98,15 @@ class CompiledNetwork(Network):
         self._local = threading.local()
         try:
             _check_graph(graph)
-            model = core.read_model(graph)
-            _pad_in_convolutions(model)
-            self._outputs = len(model.outputs)
-            mean = _mean_over_places(model)
-            self.has_places = mean is not None
-            if mean is not None:
-                # One output more; those that score stay the same to the last bit.
-                model.add_outputs([mean.input_value(0)])
+            with _FIRST_CALL:
+                model = core.read_model(graph)
+                _pad_in_convolutions(model)
+                self._outputs = len(model.outputs)
+                mean = _mean_over_places(model)
+                self.has_places = mean is not None
+                if mean is not None:
+                    # One output more; those that score stay the same to the last bit.
+                    model.add_outputs([mean.input_value(0)])
             self._compiled = core.compile_model(model, "CPU", options)
             self._try()
         except Exception as error:  # OpenVINO raises what comes to it
@@ -116,9 +119,6 @@ class CompiledNetwork(Network):
 
     def _try(self) -> None:
         """Ask the network once, alone, and look at what it gives."""
-        # OpenVINO's binding fills static variables on its first call and lets go of the GIL
-        # meanwhile; two threads that make a first call at once then wait for each other for
-        # ever. So every network makes its first call alone.
         blank = np.zeros((1, SMALLEST, SMALLEST, 3), np.uint8)
         with _FIRST_CALL:
             shapes = [each.shape for each in self(blank)]

@@ -82,6 +82,20 @@ def test_only_zeros_near_and_far_that_follow_the_image_are_left_to_convolutions(
     assert [op.get_type_name() for op in model.get_ops()].count("Pad") == left
 
 
+def test_no_graph_is_looked_at_beside_another(monkeypatch):
+    """OpenVINO's binding deadlocks there too: one start of the scorer in four hung."""
+    alone = []
+    for name in ("_pad_in_convolutions", "_mean_over_places"):
+
+        def spied(model, looked=getattr(engine, name)):
+            alone.append(engine._FIRST_CALL.locked())
+            return looked(model)
+
+        monkeypatch.setattr(engine, name, spied)
+    CompiledNetwork(model_store.open_set().file("direct-r.onnx"), 1)
+    assert alone == [True, True]
+
+
 def test_no_network_makes_its_first_call_beside_another():
     """OpenVINO's binding deadlocks when two threads make their first calls at once."""
     alone = []
