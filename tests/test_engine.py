@@ -85,13 +85,16 @@ def test_only_zeros_near_and_far_that_follow_the_image_are_left_to_convolutions(
 def test_no_graph_is_looked_at_beside_another(monkeypatch):
     """OpenVINO's binding deadlocks there too: one start of the scorer in four hung."""
     alone = []
-    for name in ("_pad_in_convolutions", "_mean_over_places"):
 
-        def spied(model, looked=getattr(engine, name)):
+    def spied(look):
+        def spy(model):
             alone.append(engine._FIRST_CALL.locked())
-            return looked(model)
+            return look(model)
 
-        monkeypatch.setattr(engine, name, spied)
+        return spy
+
+    for name in ("_pad_in_convolutions", "_mean_over_places"):
+        monkeypatch.setattr(engine, name, spied(getattr(engine, name)))
     CompiledNetwork(model_store.open_set().file("direct-r.onnx"), 1)
     assert alone == [True, True]
 
